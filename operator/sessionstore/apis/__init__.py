@@ -1,0 +1,1 @@
+"""The CRD's types: pydantic models, no I/O."""

@@ -1,0 +1,1 @@
+"""The one program, `sessionstore …`. Only here are parts wired together."""

@@ -1,0 +1,1 @@
+"""Redis and Valkey: objects, users and configuration (pure), probe (reads), admin (writes)."""

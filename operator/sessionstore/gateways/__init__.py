@@ -1,0 +1,1 @@
+"""What is added to a gateway's pod template, and what is taken away again. Pure."""

@@ -1,0 +1,1 @@
+"""kopf's decorators, one to five lines each: triggers, never logic."""

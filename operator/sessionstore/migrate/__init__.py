@@ -1,0 +1,1 @@
+"""The migration: read a state directory, plan, copy, verify, report."""

@@ -1,0 +1,1 @@
+"""What OpenClaw's files look like, and nothing else. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""One SessionStore: observe, plan, apply, perform, status."""

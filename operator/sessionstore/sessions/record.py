@@ -1,0 +1,221 @@
+"""What a session is: frozen values, no I/O. docs/design/0001-identity.md is the contract.
+
+Every backend and every reader makes these; nothing here knows where they are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sessionstore.openclaw import rawjson
+from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
+
+MAX_KEY_BYTES = 4096
+MAX_ENTRY_BYTES = 8 * 1024 * 1024
+DEFAULT_AGENT = "main"
+
+_AGENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AGENT_PREFIX = re.compile(r"agent:([A-Za-z0-9._-]{1,64}):")
+
+
+def _utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidKey(f"{what} holds a lone surrogate at position {error.start}") from error
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SessionKey:
+    """Names one session: the agent it belongs to, and its key text.
+
+    Raises: InvalidKey for an agent or key that the contract refuses.
+    """
+
+    agent: str
+    key: str
+
+    def __post_init__(self) -> None:
+        if not _AGENT.fullmatch(self.agent):
+            raise InvalidKey(f"agent {self.agent!r} is not 1-64 characters of A-Z a-z 0-9 . _ -")
+        size = len(_utf8(self.key, "session key"))
+        if not 1 <= size <= MAX_KEY_BYTES:
+            raise InvalidKey(f"session key has {size} bytes; 1 to {MAX_KEY_BYTES} are allowed")
+        if "\0" in self.key:
+            raise InvalidKey(f"session key holds NUL at position {self.key.index(chr(0))}")
+
+    @classmethod
+    def of(cls, name: SessionKey | str) -> SessionKey:
+        """Read a name as callers give it: `agent:<id>:…` names its agent, the rest is `main`'s."""
+        if isinstance(name, SessionKey):
+            return name
+        match = _AGENT_PREFIX.match(name)
+        return cls(match.group(1) if match else DEFAULT_AGENT, name)
+
+    def __str__(self) -> str:
+        return f"{self.agent}/{self.key}"
+
+
+def check_transcript_id(transcript_id: str) -> str:
+    """Return `transcript_id`, or raise InvalidKey."""
+    size = len(_utf8(transcript_id, "transcript id"))
+    if not 1 <= size <= 255 or any(c in transcript_id for c in "/:\0"):
+        raise InvalidKey(f"transcript id {transcript_id!r} is not 1-255 bytes without / : NUL")
+    return transcript_id
+
+
+class Status(StrEnum):
+    """Where a session stands. `deleted` is a tombstone and is never handed out as a session."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+
+
+class Entry(Mapping[str, Any]):
+    """A session's metadata: a JSON object, read as a mapping, kept as the bytes that were given.
+
+    `Entry.of(b'{"n":1e2}').raw` gives those bytes back; so do unknown fields and big integers.
+    """
+
+    __slots__ = ("_data", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        """Take `raw`, the UTF-8 bytes of one JSON object. Raises: InvalidEntry."""
+        if len(raw) > MAX_ENTRY_BYTES:
+            raise InvalidEntry(f"entry has {len(raw)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
+        try:
+            self._data: dict[str, Any] = rawjson.parse_object(raw)
+        except rawjson.RawJSONError as error:
+            raise InvalidEntry(str(error)) from error
+        self.raw = raw
+
+    @classmethod
+    def of(cls, value: EntryLike) -> Entry:
+        """Make an entry of raw bytes, of text, or of a mapping (written without white space)."""
+        if isinstance(value, Entry):
+            return value
+        if isinstance(value, bytes):
+            return cls(value)
+        if isinstance(value, str):
+            return cls(_utf8(value, "entry"))
+        try:
+            return cls(rawjson.dump(dict(value)))
+        except (TypeError, ValueError) as error:
+            raise InvalidEntry(f"entry cannot be written as JSON: {error}") from error
+
+    def with_fields(self, fields: Mapping[str, Any]) -> Entry:
+        """Return this entry with top-level `fields` set; all others keep their bytes."""
+        return Entry(rawjson.replace_members(self.raw, fields))
+
+    @property
+    def session_id(self) -> str | None:
+        """The entry's `sessionId`, where it is text."""
+        value = self._data.get("sessionId")
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def updated_ms(self) -> int | None:
+        """The entry's `updatedAt` in milliseconds, where it is a whole number that makes sense."""
+        value = self._data.get("updatedAt")
+        return value if type(value) is int and 0 <= value < 2**53 else None
+
+    @property
+    def transcript_id(self) -> str | None:
+        """The stem of the transcript that this entry names: of `sessionFile`, else `sessionId`."""
+        file = self._data.get("sessionFile")
+        name = re.split(r"[/\\]", file)[-1] if isinstance(file, str) else ""
+        named = name.removesuffix(".jsonl") if name.endswith(".jsonl") else self.session_id
+        if not named:
+            return None
+        try:
+            return check_transcript_id(named)
+        except InvalidKey as error:
+            raise InvalidEntry(f"entry names an impossible transcript: {error}") from error
+
+    def __getitem__(self, name: str) -> Any:
+        return self._data[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        # The content is a conversation's; it has no place in a log line.
+        return f"Entry({len(self.raw)} bytes)"
+
+
+EntryLike = Entry | bytes | str | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptHead:
+    """What is known of a transcript without reading it."""
+
+    id: str
+    generation: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session as the store has it. Times are milliseconds since the epoch."""
+
+    key: SessionKey
+    entry: Entry
+    revision: int
+    status: Status
+    created_ms: int
+    updated_ms: int
+    written_ms: int
+    transcript: TranscriptHead | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A row of `list`: a session without its entry."""
+
+    key: SessionKey
+    session_id: str | None
+    status: Status
+    lines: int
+    revision: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows, newest first, and where to go on: `cursor` is `None` at the end."""
+
+    items: tuple[SessionInfo, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A slice of a transcript: `lines` begin at index `start` of the `head.lines` there are."""
+
+    head: TranscriptHead
+    start: int
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArchiveInfo:
+    """A transcript without a session: `name` is OpenClaw's file name, `<stem>.jsonl.reset.<ts>`."""
+
+    agent: str
+    name: str
+    lines: int
