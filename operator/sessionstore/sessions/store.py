@@ -107,7 +107,9 @@ class Store(Protocol):
     async def put_archive(self, agent: str, name: str, lines: Sequence[bytes], *, position: int = 0) -> int:
         """Add lines to an archive that has `position` lines; return how many it has now. Raises: Conflict."""
 
-    async def read_archive(self, agent: str, name: str, start: int = 0, stop: int | None = None) -> tuple[bytes, ...] | None:
+    async def read_archive(
+        self, agent: str, name: str, start: int = 0, stop: int | None = None
+    ) -> tuple[bytes, ...] | None:
         """Return lines of an archive, or None."""
 
     def list_archives(self, *, agent: str | None = None) -> AsyncIterator[ArchiveInfo]:
