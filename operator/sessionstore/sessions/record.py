@@ -6,7 +6,7 @@ Every backend and every reader makes these; nothing here knows where they are ke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -29,6 +29,13 @@ def _utf8(text: str, what: str) -> bytes:
         raise InvalidKey(f"{what} holds a lone surrogate at position {error.start}") from error
 
 
+def check_agent(agent: str) -> str:
+    """Return `agent`, or raise InvalidKey."""
+    if not _AGENT.fullmatch(agent):
+        raise InvalidKey(f"agent {agent!r} is not 1-64 characters of A-Z a-z 0-9 . _ -")
+    return agent
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class SessionKey:
     """Names one session: the agent it belongs to, and its key text.
@@ -40,8 +47,7 @@ class SessionKey:
     key: str
 
     def __post_init__(self) -> None:
-        if not _AGENT.fullmatch(self.agent):
-            raise InvalidKey(f"agent {self.agent!r} is not 1-64 characters of A-Z a-z 0-9 . _ -")
+        check_agent(self.agent)
         size = len(_utf8(self.key, "session key"))
         if not 1 <= size <= MAX_KEY_BYTES:
             raise InvalidKey(f"session key has {size} bytes; 1 to {MAX_KEY_BYTES} are allowed")
@@ -66,6 +72,30 @@ def check_transcript_id(transcript_id: str) -> str:
     if not 1 <= size <= 255 or any(c in transcript_id for c in "/:\0"):
         raise InvalidKey(f"transcript id {transcript_id!r} is not 1-255 bytes without / : NUL")
     return transcript_id
+
+
+def check_archive_name(name: str) -> str:
+    """Return an archive's `name` (OpenClaw's file name), or raise InvalidKey."""
+    size = len(_utf8(name, "archive name"))
+    if not 1 <= size <= 255 or any(c in name for c in "/\0"):
+        raise InvalidKey(f"archive name {name!r} is not 1-255 bytes without / NUL")
+    return name
+
+
+def check_document_name(name: str) -> str:
+    """Return a document's `name`, or raise InvalidKey."""
+    size = len(_utf8(name, "document name"))
+    if not 1 <= size <= 1024 or "\0" in name:
+        raise InvalidKey(f"document name has {size} bytes; 1 to 1024 without NUL are allowed")
+    return name
+
+
+def check_lines(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """Return `lines`, or raise InvalidEntry for one that holds a line feed: it would come back as two."""
+    for index, line in enumerate(lines):
+        if b"\n" in line:
+            raise InvalidEntry(f"line {index} holds a line feed at byte {line.index(10)}; split it into lines first")
+    return lines
 
 
 class Status(StrEnum):

@@ -1,0 +1,92 @@
+"""How every command prints: people get tables and one line per failure, machines get JSON on standard output.
+
+Exit status: 0 done, 1 failed or absent, 2 used wrongly, 3 done with something set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import click
+import rich.console
+import rich.text
+
+from sessionstore.sessions.exceptions import ConfigurationError, InvalidKey, SessionError, Unavailable
+
+DONE, FAILED, MISUSED, SET_ASIDE = 0, 1, 2, 3
+
+_HINTS = {
+    "timeout": "is the server there, and its network open? See --store and `connect_timeout`",
+    "connection": "is the address right and the server running? See --store",
+    "auth": "check the username and the password file",
+    "permission": "the user lacks a command or the keyspace; check its ACL rules",
+    "readonly": "this server takes no writes; point --store at the primary",
+    "full": "the server is out of memory; raise its maxmemory, or delete sessions",
+    "loading": "the server is still loading its data; try again in a moment",
+}
+T = TypeVar("T")
+
+
+def console(*, stderr: bool = False) -> rich.console.Console:
+    """Return a console for people. Made per use, so that a test's or a pipe's stream is the one written to."""
+    return rich.console.Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def printable(text: str) -> rich.text.Text:
+    """Return text that was not ours to choose: neither markup nor terminal escapes in it take effect."""
+    return rich.text.Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
+
+
+def moment(ms: int) -> str:
+    """Return a time in milliseconds since the epoch as people read it, in UTC."""
+    try:
+        when = datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
+    return f"{when:%Y-%m-%d %H:%M:%S}Z"
+
+
+def json_line(document: object) -> None:
+    """Print a JSON document as one line of UTF-8, whatever the locale is."""
+    write_bytes(json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n")
+
+
+def write_bytes(data: bytes) -> None:
+    """Print bytes as they are."""
+    stream = click.get_binary_stream("stdout")
+    stream.write(data)
+    stream.flush()
+
+
+def fail(message: str, status: int = FAILED) -> NoReturn:
+    """Print one line on standard error and end with `status`."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    click.echo(f"sessionstore: {line}", err=True)
+    sys.exit(status)
+
+
+def explain(error: SessionError) -> tuple[str, int]:
+    """Return what to tell a person about `error`, and the exit status."""
+    if isinstance(error, Unavailable):
+        return f"{error} ({_HINTS[error.reason]})" if error.reason in _HINTS else str(error), FAILED
+    return str(error), MISUSED if isinstance(error, ConfigurationError | InvalidKey) else FAILED
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; a SessionError ends the program with its explanation, and no traceback."""
+    try:
+        return asyncio.run(work)
+    except SessionError as error:
+        fail(*explain(error))
+    except BrokenPipeError:
+        # The reader, say `head`, has seen enough. Standard output must not be flushed again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,288 @@
+"""`session_storage`: where the sessions are, and the factory that opens the store there.
+
+Read from `SESSION_STORAGE_CONFIG` (a YAML file), from `SESSION_STORAGE_*` variables or from a URL; the operator
+renders it with `to_yaml`. Secrets are named by file or variable and never held here, so a configuration can be
+logged. yaml and the drivers are imported only when they are needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import logging
+import os
+import re
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sessionstore.sessions import layout
+from sessionstore.sessions.exceptions import ConfigurationError
+from sessionstore.sessions.store import Store
+
+CONFIG_VARIABLE = "SESSION_STORAGE_CONFIG"
+VARIABLE_PREFIX = "SESSION_STORAGE_"
+BACKENDS = ("file", "redis", "memory")
+
+_SECTION = "session_storage"
+_INLINE_SECRETS = frozenset({"password", "redis_password", "secret", "redis_url", "uri"})
+# What Kubernetes sets in every pod beside a Service that is called `session-storage`.
+_SERVICE_LINK = re.compile(r"PORT|PORT_\d+_.*|SERVICE_HOST|SERVICE_PORT.*")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStorage:
+    """One `session_storage` section. Field names are the YAML keys, and in capitals the variables' endings.
+
+    Raises: ConfigurationError for values that cannot be used, alone or together.
+    """
+
+    backend: str = "file"
+    """`file` (OpenClaw's own layout), `redis`, or `memory` (gone with the process; for tests)."""
+    state_dir: str | None = None
+    """`file`: OpenClaw's state directory. Default: `$OPENCLAW_STATE_DIR`, else `~/.openclaw`, as OpenClaw has it."""
+    keyspace: str = "default"
+    """The part of a store that is seen; a DNS label. Gateways with the same one share their sessions."""
+    redis_host: str | None = None
+    redis_port: int = 6379
+    redis_db: int = 0
+    """The database number; Redis Cluster knows only 0."""
+    redis_tls: bool = False
+    redis_ca_file: str | None = None
+    """PEM file of the authority that signed the server's certificate; default: the system's."""
+    redis_username: str | None = None
+    redis_username_file: str | None = None
+    redis_password_file: str | None = None
+    """Read again for every connection, so a rotated password needs no restart."""
+    redis_password_env: str | None = None
+    """The *name* of the variable that holds the password."""
+    connect_timeout: float = 2.0
+    """Seconds until a server that does not take a connection counts as away."""
+    operation_timeout: float = 5.0
+    """Seconds that one call may take altogether, waiting for a connection and retries included."""
+    default_ttl: int = 0
+    """Seconds from the last write until a session expires; 0 is never. No backend carries it out yet."""
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ConfigurationError(f"backend {self.backend!r} is not known{_nearest(self.backend, BACKENDS)}")
+        layout.check_keyspace(self.keyspace)
+        if self.backend == "redis" and not self.redis_host:
+            raise ConfigurationError("backend redis needs redis_host")
+        for first, second in (
+            ("redis_username", "redis_username_file"),
+            ("redis_password_file", "redis_password_env"),
+        ):
+            if getattr(self, first) and getattr(self, second):
+                raise ConfigurationError(f"{first} and {second} are both set; keep one of them")
+        if self.redis_ca_file and not self.redis_tls:
+            raise ConfigurationError("redis_ca_file is set but redis_tls is not; set redis_tls: true, or leave it out")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if not 1 <= self.redis_port <= 65535:
+            raise ConfigurationError(f"redis_port {self.redis_port} is not 1-65535")
+        for name in ("connect_timeout", "operation_timeout"):
+            if not 0 < getattr(self, name) <= 3600:
+                raise ConfigurationError(
+                    f"{name} {getattr(self, name)} is not a number of seconds from above 0 to 3600"
+                )
+        for name in ("redis_db", "default_ttl"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} {getattr(self, name)} is below 0")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Read the content of a `session_storage` section. Raises: ConfigurationError."""
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        read: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in _INLINE_SECRETS:
+                raise ConfigurationError(f"{name} would be a secret in the configuration; use redis_password_file")
+            if name not in known:
+                raise ConfigurationError(f"{name!r} is not a session_storage key{_nearest(str(name), known)}")
+            if value is not None:
+                read[name] = _typed(name, value, str(known[name].type))
+        if "backend" not in read:
+            raise ConfigurationError(f"backend is not set; it is one of {', '.join(BACKENDS)}")
+        return cls(**read)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """Read a YAML document with a `session_storage` section; other sections are not ours.
+
+        Raises: ConfigurationError.
+        """
+        import yaml  # noqa: PLC0415  a gateway on variables or URLs needs no yaml
+
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            # PyYAML's own message quotes the text, in which somebody may have put a password.
+            mark = getattr(error, "problem_mark", None)
+            raise ConfigurationError(f"invalid YAML{f' at line {mark.line + 1}' if mark else ''}") from None
+        if not isinstance(document, dict) or not isinstance(document.get(_SECTION), dict):
+            names = document if isinstance(document, dict) else ()
+            raise ConfigurationError(f"there is no {_SECTION} section{_nearest(_SECTION, map(str, names))}")
+        return cls.from_mapping(document[_SECTION])
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Read `file:///dir`, `redis[s]://host:port/db?keyspace=…`, `memory://`. Raises: ConfigurationError."""
+        from sessionstore.sessions import url as urls  # noqa: PLC0415  it imports this module
+
+        return cls.from_mapping(urls.parse(url))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the environment: the file that `SESSION_STORAGE_CONFIG` names, else `SESSION_STORAGE_*`, else `file`.
+
+        Where the file is named, variables do not count. A file that is named and cannot be used is an error and
+        never `file`: a gateway on a store would start new conversations on its own disk, unnoticed.
+
+        Raises: ConfigurationError.
+        """
+        environ = os.environ if environ is None else environ
+        if CONFIG_VARIABLE in environ:
+            path = environ[CONFIG_VARIABLE]
+            text = _read_file(path)
+            try:
+                return cls.from_yaml(text)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{CONFIG_VARIABLE}={path}: {error}") from error
+        found = {
+            name.removeprefix(VARIABLE_PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(VARIABLE_PREFIX) and not _SERVICE_LINK.fullmatch(name.removeprefix(VARIABLE_PREFIX))
+        }
+        if found.pop("redis_password", None) is not None:
+            found["redis_password_env"] = f"{VARIABLE_PREFIX}REDIS_PASSWORD"
+        if not found:
+            return cls()
+        try:
+            return cls.from_mapping(found)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{VARIABLE_PREFIX}* variables: {error}") from error
+
+    def to_yaml(self) -> str:
+        """Write the section: the same bytes for the same values. Defaults are left to the reader."""
+        import yaml  # noqa: PLC0415
+
+        always = {"backend", "keyspace"}
+        section = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name in always or getattr(self, field.name) != field.default
+        }
+        return str(yaml.safe_dump({_SECTION: section}, sort_keys=False, allow_unicode=True))
+
+    def directory(self, environ: Mapping[str, str] | None = None) -> Path:
+        """Return the state directory of the `file` backend."""
+        environ = os.environ if environ is None else environ
+        return Path(self.state_dir or environ.get("OPENCLAW_STATE_DIR") or "~/.openclaw").expanduser()
+
+
+class Opening:
+    """What `open_store` returns: await it for a Store, or enter it for one that is closed at the end."""
+
+    __slots__ = ("_config", "_store")
+
+    def __init__(self, config: SessionStorage) -> None:
+        self._config = config
+        self._store: Store | None = None
+
+    def __await__(self) -> Generator[Any, None, Store]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Store:
+        self._store = await self._open()
+        return self._store
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store is not None:
+            await self._store.close()
+
+    async def _open(self) -> Store:
+        if self._config.default_ttl:
+            _log.warning("default_ttl is set, but sessions do not expire yet: all are kept")
+        return _backend(self._config)
+
+
+def open_store(where: str | SessionStorage | Mapping[str, Any] | None = None) -> Opening:
+    """Return a store to enter or to await.
+
+    `async with open_store(url) as store` closes it at the end; `store = await open_store(url)` leaves that to you. A
+    server is first spoken to by the first call, so a store may be opened while its server is away.
+
+    Args:
+        where: a URL, a configuration, the content of a `session_storage` section, or None for the environment.
+    Raises: ConfigurationError, at once.
+    """
+    if where is None:
+        return Opening(SessionStorage.from_environment())
+    if isinstance(where, SessionStorage):
+        return Opening(where)
+    return Opening(SessionStorage.from_url(where) if isinstance(where, str) else SessionStorage.from_mapping(where))
+
+
+def _backend(config: SessionStorage) -> Store:
+    if config.backend == "memory":
+        from sessionstore.sessions import memory  # noqa: PLC0415
+
+        return memory.MemoryStore()
+    if config.backend == "file":
+        from sessionstore.sessions import file  # noqa: PLC0415
+
+        return file.FileStore(config.directory())
+    try:
+        from sessionstore.sessions import redis  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sessionstore"):
+            raise
+        raise ConfigurationError(
+            "backend redis needs the Python package redis; install sessionstore-operator[redis]"
+        ) from error
+    return redis.RedisStore(config)
+
+
+def _read_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigurationError(
+            f"{CONFIG_VARIABLE}={path} cannot be read: {why}; correct the path or the file's permissions, "
+            "or unset the variable to use files"
+        ) from error
+
+
+def _typed(name: str, value: Any, annotation: str) -> Any:
+    """Turn a YAML value, or the text of a variable, into the field's type."""
+    text = str(value).strip()
+    kind = annotation.removesuffix(" | None")
+    if kind == "bool":
+        if text.lower() in ("true", "1", "yes"):
+            return True
+        if text.lower() in ("false", "0", "no", ""):
+            return False
+    elif kind == "str" and isinstance(value, str):
+        return value
+    elif kind == "int" and not isinstance(value, bool) and re.fullmatch(r"-?\d{1,18}", text):
+        return int(text)
+    elif kind == "float" and not isinstance(value, bool) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        return float(text)
+    wanted = {"bool": "true or false", "str": "text", "int": "a whole number", "float": "a number of seconds"}[kind]
+    raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(names)}" if names else ""

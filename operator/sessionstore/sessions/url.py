@@ -1,0 +1,80 @@
+"""A store's URL, as the command line and tests name it. Pure.
+
+`file:///dir` · `redis://host:port/db?keyspace=…` · `rediss://…` (TLS) · `memory://`
+"""
+
+from __future__ import annotations
+
+import difflib
+import urllib.parse
+from typing import Any
+
+from sessionstore.sessions.exceptions import ConfigurationError
+
+_SCHEMES = ("file", "redis", "rediss", "memory")
+_PARAMETERS = {
+    "keyspace": "keyspace",
+    "username": "redis_username",
+    "username_file": "redis_username_file",
+    "password_file": "redis_password_file",
+    "password_env": "redis_password_env",
+    "ca_file": "redis_ca_file",
+    "connect_timeout": "connect_timeout",
+    "operation_timeout": "operation_timeout",
+}
+
+
+def parse(url: str) -> dict[str, Any]:
+    """Return the `session_storage` section that `url` stands for.
+
+    Raises: ConfigurationError, which never quotes the URL: somebody may have put a password into it.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigurationError("a store is named by a URL: file:///dir, redis://host:port, rediss:// or memory://")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+        query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"this {scheme} URL is malformed; its form is redis://host:port/db?keyspace=…"
+        ) from error
+    if parts.password is not None:
+        raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
+    if parts.scheme == "file":
+        return {"backend": "file", "state_dir": _file_path(parts)}
+    if parts.scheme == "memory":
+        return {"backend": "memory"}
+    if parts.scheme not in _SCHEMES:
+        raise ConfigurationError(f"{scheme}:// is not a store that is known; known are {', '.join(_SCHEMES)}")
+    section: dict[str, Any] = {"backend": "redis", "redis_host": parts.hostname, "redis_tls": parts.scheme == "rediss"}
+    section |= {"redis_port": port} if port is not None else {}
+    section |= {"redis_db": _database(parts.path)} if parts.path.strip("/") else {}
+    section |= {"redis_username": urllib.parse.unquote(parts.username)} if parts.username else {}
+    return section | {_field(name): value for name, value in query.items()}
+
+
+def _file_path(parts: urllib.parse.SplitResult) -> str:
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise ConfigurationError("a file URL has three slashes and an absolute path: file:///home/node/.openclaw")
+    if parts.query:
+        raise ConfigurationError("a file URL takes no parameters")
+    return urllib.parse.unquote(parts.path)
+
+
+def _database(path: str) -> str:
+    number = path.strip("/")
+    if not number.isdecimal():
+        raise ConfigurationError(f"the path of a redis URL is a database number, not {number!r}; see ?keyspace=")
+    return number
+
+
+def _field(parameter: str) -> str:
+    if parameter in _PARAMETERS:
+        return _PARAMETERS[parameter]
+    if parameter == "password":
+        raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
+    close = difflib.get_close_matches(parameter, _PARAMETERS, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_PARAMETERS)}"
+    raise ConfigurationError(f"{parameter!r} is not a parameter of a redis URL; {hint}")
