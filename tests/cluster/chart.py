@@ -1,0 +1,52 @@
+"""The operator, installed from its Helm chart as a platform team would, with the images of this tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import images, machine, progress
+from .cluster import Cluster
+
+CHART = machine.ROOT / "charts" / "sessionstore"
+NAMESPACE = "sessionstore-system"
+RELEASE = "sessionstore"
+INSTALL_DEADLINE_S = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An installed chart. `operator_image` is the reference that its pods run."""
+
+    name: str
+    namespace: str
+    operator_image: str
+
+
+def install(cluster: Cluster, *settings: str) -> Release:
+    """Build and load the images, install or upgrade the chart, and wait until the operator is ready.
+
+    Args:
+        cluster: where.
+        settings: more `key=value` pairs for `helm --set`, for example `replicas=2`.
+    Raises: CommandError; Helm's own message says what is not ready.
+    """
+    builds = cluster.provide(*images.ALL)
+    operator = builds[images.OPERATOR]
+    chosen = (
+        f"image.repository={operator.image.repository}",
+        f"image.tag={operator.pinned_tag}",
+        "image.pullPolicy=IfNotPresent",
+        f"redis.image={images.REDIS.reference}",
+        *settings,
+    )
+    # Helm installs what lies in a chart's crds/ once and never upgrades it; a cluster that is used again needs the new.
+    if (CHART / "crds").is_dir():
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
+    with progress.step(f"installing the chart into {NAMESPACE}"):
+        cluster.helm(
+            *("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
+            *(part for setting in chosen for part in ("--set", setting)),
+            *("--wait", "--timeout", f"{INSTALL_DEADLINE_S}s"),
+            timeout_s=INSTALL_DEADLINE_S + 30,
+        )
+    return Release(RELEASE, NAMESPACE, operator.pinned)

@@ -1,0 +1,37 @@
+"""What every test may ask for, and the order of the run: what is quick comes before what needs a cluster."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LONG = os.environ.get("SESSIONSTORE_LONG") == "1"
+
+# Processes that tests start find the package as this one does. Nothing is asserted about speed, hypothesis' included.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "operator"), os.environ.get("PYTHONPATH")]))
+hypothesis.settings.register_profile("short", deadline=None, max_examples=100)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("long" if LONG else "short")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in tests/kind, and run it last."""
+    for item in items:
+        if _needs_cluster(item):
+            item.add_marker(pytest.mark.kind)
+    items.sort(key=_needs_cluster)
+
+
+@pytest.fixture(scope="session")
+def count() -> Callable[[int, int], int]:
+    """Choose how often: `count(3, 20)` is 3 in `make test`, and the 20 that the issue names in `make test-long`."""
+    return lambda short, full: full if LONG else short
+
+
+def _needs_cluster(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(ROOT / "tests" / "kind")
