@@ -5,7 +5,7 @@ FROM debian:bookworm-slim AS build
 ARG PIP_INDEX_URL
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 WORKDIR /src
 # Two environments, so that what builds (pip, setuptools) is not in the one that is shipped.
 COPY requirements/build.txt requirements/operator.txt requirements/
@@ -24,7 +24,7 @@ RUN touch README.md \
 FROM debian:bookworm-slim
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 >/dev/null \
- && rm -rf /var/lib/apt/lists/* \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin \
  && useradd --uid 65532 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sessionstore
 COPY --from=build /opt/sessionstore /opt/sessionstore
 ENV PATH=/opt/sessionstore/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -1,7 +1,10 @@
 """`python -m tests.cluster`: what `make` and the demo call, run from the repository's root.
 
-up      a healthy cluster with all images        down    the cluster deleted
-images  the images built, without a cluster      env     shell lines that put kubectl and helm on the PATH
+setup   Docker engine, kind, kubectl, helm and node image; prints where the programs are
+images  all images built, without a cluster
+up      a healthy cluster with all images loaded
+env     shell lines that put kubectl and helm on the PATH and name the kubeconfig: eval "$(python -m tests.cluster env)"
+down    the cluster deleted
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ def main(arguments: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=sorted(ACTIONS))
+    parser.add_argument("what", choices=list(ACTIONS))
     chosen = parser.parse_args(arguments)
     try:
         ACTIONS[chosen.what]()
@@ -29,6 +32,10 @@ def main(arguments: list[str]) -> int:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _setup() -> None:
+    print(machine.prepare().bin)
 
 
 def _up() -> None:
@@ -49,7 +56,7 @@ def _env() -> None:
     print(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig(cluster.NAME)))}")
 
 
-ACTIONS = {"up": _up, "down": cluster.down, "images": _images, "env": _env}
+ACTIONS = {"setup": _setup, "images": _images, "up": _up, "env": _env, "down": cluster.down}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,106 @@
+# Everything a person or CI runs. Each target works after `git clone` on a fresh Debian machine (root, Python 3.11+) and
+# does its own set-up; what it makes is kept in ~/.cache/sessionstore (or $SESSIONSTORE_CACHE) and used again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export SESSIONSTORE_CACHE ?= $(HOME)/.cache/sessionstore
+# Not installed into the environment, which clones share: each clone's own code is what runs in it.
+export PYTHONPATH := $(CURDIR)/operator
+unexport PYTHONHOME VIRTUAL_ENV
+
+LOCKS := $(sort $(wildcard requirements/*.txt))
+VENV := $(SESSIONSTORE_CACHE)/venv-$(shell { python3 --version; cat $(LOCKS) requirements/venv.sh; } | sha256sum | cut -c1-12)
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+SESSIONSTORE := $(BIN)/sessionstore
+PYTEST := $(PYTHON) -m pytest --ignore=tests/bench --keep-cluster
+TESTS ?= tests
+CLUSTER := $(PYTHON) -m tests.cluster
+HELM = $$($(CLUSTER) setup)/helm
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: venv ## show the whole line on a kind cluster: migrate, share, scale, kill, continue
+	$(PYTHON) examples/demo.py
+
+.PHONY: test
+test: venv packages ## run all tests, with small counts; what CI runs (TESTS=path ARGS='-k word' for some)
+	$(PYTEST) $(TESTS) $(ARGS)
+
+.PHONY: test-long
+test-long: venv packages ## run all tests with the full counts of kills, rounds and examples
+	SESSIONSTORE_LONG=1 $(PYTEST) $(TESTS) $(ARGS)
+
+.PHONY: test-quick
+test-quick: venv packages ## run the tests that need no cluster
+	$(PYTEST) $(TESTS) -m 'not kind' $(ARGS)
+
+.PHONY: lint
+lint: venv ## check format, rules, types, imports, shell scripts, and that nothing generated has drifted
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/cluster tests/kind/conftest.py tests/conftest.py
+	$(BIN)/lint-imports
+	bash -n $(wildcard requirements/*.sh tests/cluster/*.sh) .ci/run
+	@$(MAKE) --no-print-directory drift
+
+# A chart carries its own copy: Helm reads nothing outside of a chart's directory.
+CRDS := crds/sessionstores.yaml $(wildcard charts/sessionstore/crds/sessionstores.yaml)
+
+.PHONY: drift
+drift: venv ## check that the CRD and the install manifest are what the code and the chart make
+	for file in $(CRDS); do \
+	  $(SESSIONSTORE) crds | diff -u $$file - || { echo "$$file has drifted; run \`make crds\`" >&2; exit 1; }; \
+	done
+	$(HELM) lint --quiet charts/sessionstore
+	$(RENDER) | diff -u manifests/install.yaml - || { echo 'manifests/install.yaml has drifted; run `make manifests`' >&2; exit 1; }
+
+.PHONY: crds
+crds: venv ## generate the CustomResourceDefinition from the models
+	for file in $(CRDS); do $(SESSIONSTORE) crds > $$file.new; mv $$file.new $$file; done
+
+RENDER = $(HELM) template sessionstore charts/sessionstore --namespace sessionstore-system --include-crds
+
+.PHONY: manifests
+manifests: venv ## render the chart, with its defaults, to manifests/install.yaml
+	$(RENDER) > manifests/install.yaml.new
+	mv manifests/install.yaml.new manifests/install.yaml
+
+.PHONY: bench
+bench: venv packages ## print measurements; nothing is asserted about them
+	$(PYTHON) -m pytest tests/bench -s $(ARGS)
+
+.PHONY: setup
+setup: venv ## start Docker where none runs; get kind, kubectl, helm and a node image
+	@$(CLUSTER) setup
+
+.PHONY: images
+images: venv ## build the images of the operator, the tests' Redis and the example gateway
+	$(CLUSTER) images
+
+.PHONY: cluster
+cluster: venv ## create the kind cluster, or find it, and load the images
+	$(CLUSTER) up
+
+.PHONY: clean-cluster
+clean-cluster: venv ## delete the kind cluster
+	$(CLUSTER) down
+
+.PHONY: lock
+lock: ## write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	requirements/lock.sh $(ARGS)
+
+.PHONY: venv
+venv: ## create the Python environment from the locks
+	@requirements/venv.sh $(VENV)
+
+# Redis is the one program that tests without a cluster need besides Python.
+.PHONY: packages
+packages:
+	@tests/cluster/packages.sh redis-server:redis-server
