@@ -1,0 +1,260 @@
+"""The gateways of one store, decided from facts: may this one be injected now, and is it? Pure.
+
+What is added to a pod template is `sessionstore.gateways`' business; when, and what to say of it, is
+decided here. A gateway whose volume is still to be migrated stays on its files until the copy is
+proven; one that was injected and lost it, by `kubectl replace` say, is injected again at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sessionstore.apis import conditions
+from sessionstore.apis.v1alpha1 import carried_out, reasons
+from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.gateways import binding, fence, injection
+from sessionstore.reconcile.store import facts, migration
+
+R = reasons.Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One gateway, judged.
+
+    Attributes:
+        wanted: the injection, or why there can be none; None where there is no workload.
+        obstacle: what stands in the way of injecting it, migration left out.
+        claims: the claims its pods mount, or would.
+        outside: pods that run without our parts, or with older ones.
+    """
+
+    facts: facts.GatewayFacts
+    wanted: injection.Injection | injection.Refusal | None
+    obstacle: conditions.Verdict | None
+    claims: frozenset[str]
+    is_injected: bool
+    outside: tuple[Mapping[str, Any], ...]
+    store_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Injecting:
+    """One server-side apply to a gateway's workload."""
+
+    gateway: str
+    body: Mapping[str, Any]
+
+
+def look(store: api.SessionStore, seen: facts.Observed, *, ready: bool) -> tuple[Look, ...]:
+    """Judge every gateway of the spec."""
+    return tuple(_look(store, gateway, ready) for gateway in seen.gateways)
+
+
+def _look(store: api.SessionStore, gateway: facts.GatewayFacts, ready: bool) -> Look:
+    live = gateway.live
+    if live is None:
+        return Look(gateway, None, _missing(gateway), frozenset(), False, (), ready)
+    config_hash = binding.config_hash(store, gateway.gateway)
+    wanted = injection.make_injection(store, gateway.gateway, live, config_hash)
+    outside = tuple(
+        pod for pod in gateway.pods if _runs(pod) and not injection.pod_is_injected(pod, store.metadata.name, config_hash)
+    )
+    return Look(
+        facts=gateway,
+        wanted=wanted,
+        obstacle=_obstacle(gateway, wanted),
+        claims=frozenset(fence.claims_of(live)) | _mounted(gateway.pods),
+        is_injected=injection.is_injected(live, store.metadata.name),
+        outside=outside,
+        store_ready=ready,
+    )
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return not ended and not pod["metadata"].get("deletionTimestamp")
+
+
+def _mounted(pods: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    return frozenset(claim for pod in pods for claim in fence.claims_of_pod(pod["spec"]))
+
+
+def _missing(gateway: facts.GatewayFacts) -> conditions.Verdict:
+    name = gateway.gateway.name
+    reference = gateway.gateway.workload_ref
+    where = f"{reference.kind} {reference.name!r}" if reference else "its workload"
+    if isinstance(gateway.workload, facts.Refused):
+        return conditions.Verdict("False", R.FORBIDDEN, f"gateway {name!r}: {gateway.workload.message}")
+    message = f"gateway {name!r}: there is no {where} in this namespace; correct workloadRef, or create it"
+    return conditions.Verdict("False", R.GATEWAY_NOT_FOUND, message)
+
+
+def _obstacle(
+    gateway: facts.GatewayFacts, wanted: injection.Injection | injection.Refusal
+) -> conditions.Verdict | None:
+    name = gateway.gateway.name
+    if isinstance(wanted, injection.Refusal):
+        return conditions.Verdict("False", wanted.reason, f"gateway {name!r}: {wanted.message}")
+    if gateway.rehearsal is not None:
+        return refusal_verdict(name, gateway.rehearsal)
+    return None
+
+
+def refusal_verdict(name: str, refused: facts.Refused) -> conditions.Verdict:
+    """Say who owns what we would have to take; it is reported and not fought."""
+    if refused.managers:
+        owners = "; ".join(f"{manager!r} owns {', '.join(fields)}" for manager, fields in refused.managers.items())
+        message = f"gateway {name!r} is not changed: {owners}. Remove those fields there, or this gateway here"
+        return conditions.Verdict("False", R.FIELD_CONFLICT, message)
+    reason = R.FORBIDDEN if refused.forbidden else R.INJECTION_REFUSED
+    return conditions.Verdict("False", reason, f"gateway {name!r}: {refused.message}")
+
+
+# -- migration ----------------------------------------------------------------------------------
+
+
+def with_delta(source: facts.SourceFacts, mounting: Sequence[Look]) -> facts.SourceFacts:
+    """Count it when a gateway that was cut over is found on its files: what it writes there is copied later."""
+    record = source.record
+    if record is None or record.finished_at is None or record.deltas > record.deltas_done:
+        return source
+    if not any(gateway.outside for gateway in mounting):
+        return source
+    return replace(source, record=replace(record, deltas=record.deltas + 1))
+
+
+def _awaits(look_at: Look, sources: Mapping[str, migration.SourcePlan]) -> str | None:
+    """Name the source that must be copied before this gateway may be injected."""
+    for name, plan in sources.items():
+        is_safe = plan.record.is_cut_over or plan.phase == migration.Phase.CUTTING_OVER
+        if plan.record.claim in look_at.claims and not is_safe:
+            return name
+    return None
+
+
+def injections(looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan]) -> tuple[Injecting, ...]:
+    """Choose the gateways to apply to in this pass. The apply stage writes the records first."""
+    chosen = []
+    for gateway in looked_at:
+        blocked = gateway.obstacle is not None and not gateway.is_injected
+        if blocked or not isinstance(gateway.wanted, injection.Injection) or not gateway.store_ready:
+            continue
+        if gateway.is_injected or _awaits(gateway, sources) is None:
+            chosen.append(Injecting(gateway.facts.gateway.name, gateway.wanted.patch))
+    return tuple(chosen)
+
+
+# -- what to say --------------------------------------------------------------------------------
+
+
+def verdicts(
+    store: api.SessionStore,
+    looked_at: Sequence[Look],
+    sources: Mapping[str, migration.SourcePlan],
+    seen: facts.Observed,
+) -> dict[str, conditions.Verdict]:
+    """Say where the gateways stand: Injected, Degraded, Shared, ConfigurationWarning."""
+    return {
+        "Injected": _injected(store, looked_at, sources, seen),
+        "Degraded": _degraded(looked_at, sources),
+        "Shared": conditions.Verdict("Unknown", R.NOT_PROBED, "this version has no probe across pods"),
+        "ConfigurationWarning": _warning(store, looked_at, seen),
+    }
+
+
+def _injected(
+    store: api.SessionStore,
+    looked_at: Sequence[Look],
+    sources: Mapping[str, migration.SourcePlan],
+    seen: facts.Observed,
+) -> conditions.Verdict:
+    left = [name for workload in seen.released for name in injection.leftovers(workload, store.metadata.name)]
+    if left:
+        message = f"a removed gateway still has our parts, since {', '.join(sorted(set(left)))} applied them as its own"
+        return conditions.Verdict("Unknown", R.LEFT_BEHIND, message)
+    if not looked_at:
+        return conditions.Verdict("True", R.NO_GATEWAYS, "no gateways are named")
+    for gateway in looked_at:
+        verdict = _gateway_verdict(gateway, sources)
+        if verdict is not None:
+            return verdict
+    return conditions.Verdict("True", R.INJECTED, f"all pods of {len(looked_at)} gateways have their configuration")
+
+
+def _gateway_verdict(
+    gateway: Look, sources: Mapping[str, migration.SourcePlan]
+) -> conditions.Verdict | None:
+    """Say what keeps one gateway from being injected; None where nothing does."""
+    name = gateway.facts.gateway.name
+    if gateway.obstacle is not None:
+        return gateway.obstacle
+    source = _awaits(gateway, sources)
+    if source is not None and not gateway.is_injected:
+        message = f"gateway {name!r} stays on its files until source {source!r} is migrated: {sources[source].verdict.message}"
+        return conditions.Verdict("False", R.AWAITING_MIGRATION, message)
+    if not gateway.is_injected:
+        return conditions.Verdict("False", R.ROLLOUT_PENDING, f"gateway {name!r} is injected when the store is ready")
+    if gateway.outside:
+        names = ", ".join(pod["metadata"]["name"] for pod in gateway.outside[:3])
+        why = f": {gateway.facts.trouble.message}" if gateway.facts.trouble else ""
+        message = f"gateway {name!r}: {len(gateway.outside)} pods run without the current configuration ({names}){why}"
+        return conditions.Verdict("False", R.ROLLOUT_PENDING, message)
+    if gateway.facts.trouble is not None:
+        return conditions.Verdict("False", gateway.facts.trouble.reason, f"gateway {name!r}: {gateway.facts.trouble.message}")
+    return None
+
+
+def _degraded(looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict:
+    finished = {plan.record.claim for plan in sources.values() if plan.record.finished_at}
+    for gateway in looked_at:
+        bare = [pod for pod in gateway.outside if not injection.mounts_binding(pod)]
+        if bare and gateway.claims & finished:
+            names = ", ".join(pod["metadata"]["name"] for pod in bare[:3])
+            message = f"{names} of gateway {gateway.facts.gateway.name!r} write to files, not to the store; "
+            message += "they are being replaced, and what they wrote is copied after that"
+            return conditions.Verdict("True", R.GATEWAY_ON_FILES, message)
+    return conditions.Verdict("False", R.AS_EXPECTED, "")
+
+
+def _warning(store: api.SessionStore, looked_at: Sequence[Look], seen: facts.Observed) -> conditions.Verdict:
+    """Collect what the user wrote and should know more about. One condition, every sentence."""
+    found: list[tuple[R, str]] = [(R.NOT_CARRIED_OUT, text) for text in carried_out.not_carried_out(store)]
+    found += _left_behind(looked_at, seen)
+    found += _shared_keyspaces(store)
+    if not found:
+        return conditions.Verdict("False", R.NO_WARNINGS, "")
+    return conditions.Verdict("True", found[0][0], "; ".join(text for _, text in found))
+
+
+def _left_behind(looked_at: Sequence[Look], seen: facts.Observed) -> list[tuple[R, str]]:
+    """A gateway with a claim at its state directory, and nobody has said what becomes of what it holds."""
+    named = {source.source.persistent_volume_claim for source in seen.sources}
+    migrated = {record.claim for record in seen.records.values() if record.is_cut_over}
+    return [
+        (
+            R.HISTORY_LEFT_BEHIND,
+            f"gateway {gateway.facts.gateway.name!r} keeps its state on claim {claim!r}, which no migration.sources names: "
+            "the conversations on it are not in the store",
+        )
+        for gateway in looked_at
+        if gateway.facts.live is not None
+        for claim in sorted(fence.state_claims(gateway.facts.live, gateway.facts.gateway) - named - migrated)
+    ]
+
+
+def _shared_keyspaces(store: api.SessionStore) -> list[tuple[R, str]]:
+    spaces: dict[str, list[str]] = {}
+    for gateway in store.spec.gateways:
+        spaces.setdefault(gateway.keyspace_or(store.metadata.name), []).append(gateway.name)
+    return [
+        (
+            R.SHARED_KEYSPACE,
+            f"gateways {', '.join(names)} share keyspace {space!r}: two OpenClaw workloads both have agent:main:main; "
+            "give each its own keyspace unless they serve the same users",
+        )
+        for space, names in spaces.items()
+        if len(names) > 1
+    ]

@@ -1,0 +1,181 @@
+"""The migration Jobs, pure. A Job's name holds a hash of its template: another template is another Job.
+
+It runs the operator's own image as the gateway's user, on the node where the volume is, mounts the
+volume read-only, and has no API token: it speaks to the store alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sessionstore.apis.v1alpha1 import sessionstore as api
+
+SOURCE_LABEL = "sessionstore.dev/source"
+STORE_LABEL = "sessionstore.dev/store"
+CONFIG_DIR = "/etc/session-storage"
+DONE_WITH_QUARANTINE = "--set-aside-is-done"
+"""Kubernetes knows done and failed only; what was set aside is in the report, and is no failed Job."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobImage:
+    """The operator's own image."""
+
+    name: str
+    pull_policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRuntime:
+    """As whom, and where, a Job's pod runs.
+
+    Attributes:
+        node: where the volume was last seen in use; None leaves it to the scheduler.
+    """
+
+    image: JobImage
+    user: int
+    group: int
+    supplemental_groups: tuple[int, ...]
+    node: str | None
+    pull_secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, image: JobImage, gateway: api.Gateway | None, workload: Mapping[str, Any] | None, node: str | None
+    ) -> JobRuntime:
+        """Run as the gateway does: its pod's security context, its container's, else `runAsUser`."""
+        pod = (workload or {}).get("spec", {}).get("template", {}).get("spec", {})
+        wanted = gateway.container if gateway else None
+        container = next((c for c in pod.get("containers", []) if wanted in (None, c["name"])), {})
+        context = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
+        user = context.get("runAsUser") or (gateway.run_as_user if gateway else 1000)
+        groups = context.get("supplementalGroups", [])
+        # A volume that fsGroup made accessible is so by a group of the pod's.
+        shared = [context["fsGroup"]] if "fsGroup" in context else []
+        return cls(image, user, context.get("runAsGroup") or user, tuple(sorted({*groups, *shared})), node)
+
+
+def plan_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime) -> dict[str, Any]:
+    """Build the Job that inspects a source and writes a report, nothing else."""
+    return _job(store, source, runtime, ["--dry-run"], "plan", 0)
+
+
+def copy_job(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int
+) -> dict[str, Any]:
+    """Build the Job that copies a source and proves the copy."""
+    return _job(store, source, runtime, [], "copy", attempt)
+
+
+def _job(
+    store: api.SessionStore,
+    source: api.MigrationSource,
+    runtime: JobRuntime,
+    extra: list[str],
+    purpose: str,
+    attempt: int,
+) -> dict[str, Any]:
+    labels = {
+        "app.kubernetes.io/managed-by": "sessionstore-operator",
+        "app.kubernetes.io/component": "migration",
+        STORE_LABEL: store.metadata.name,
+        SOURCE_LABEL: source.name,
+        "sessionstore.dev/purpose": purpose,
+    }
+    spec = {
+        # One pod: a failure is answered by the plan, which knows whether the fence still holds.
+        "backoffLimit": 0,
+        "completions": 1,
+        "parallelism": 1,
+        "template": {
+            "metadata": {"labels": labels, "annotations": {"sessionstore.dev/attempt": str(attempt)}},
+            "spec": _pod_spec(store, source, runtime, extra),
+        },
+    }
+    digest = hashlib.sha256(
+        json.dumps([store.metadata.uid, store.metadata.name, source.name, spec], sort_keys=True).encode()
+    ).hexdigest()
+    # 63 characters is what a label holds, and Kubernetes puts a Job's name into one.
+    name = f"{store.metadata.name[:22]}-migrate-{source.name[:22]}-{digest[:8]}"
+    metadata = {"name": name, "namespace": store.metadata.namespace, "labels": labels}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _pod_spec(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, extra: list[str]
+) -> dict[str, Any]:
+    assert store.spec.migration is not None
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": runtime.user,
+            "runAsGroup": runtime.group,
+            "supplementalGroups": list(runtime.supplemental_groups),
+            # No fsGroup: it would change the owner of every file of a source that is never written.
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "migrate",
+                "image": runtime.image.name,
+                "imagePullPolicy": runtime.image.pull_policy,
+                "args": _arguments(store, source, extra),
+                "env": [{"name": "SESSION_STORAGE_CONFIG", "value": f"{CONFIG_DIR}/session_storage.yaml"}],
+                "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [
+                    {"name": "source", "mountPath": "/source", "readOnly": True},
+                    {"name": "session-storage", "mountPath": CONFIG_DIR, "readOnly": True},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own, an emptyDir
+                ],
+            }
+        ],
+        "volumes": _volumes(store, source),
+    }
+    if runtime.node:
+        spec["affinity"] = _on_node(runtime.node)
+    return spec
+
+
+def _arguments(store: api.SessionStore, source: api.MigrationSource, extra: list[str]) -> list[str]:
+    assert store.spec.migration is not None
+    path = f"/source/{source.path.strip('/')}".rstrip("/")
+    return [
+        "migrate",
+        path,
+        f"--source-name={source.name}",
+        f"--conflicts={store.spec.migration.conflicts.value}",
+        "--termination-log=/dev/termination-log",
+        DONE_WITH_QUARANTINE,
+        *extra,
+    ]
+
+
+def _volumes(store: api.SessionStore, source: api.MigrationSource) -> list[dict[str, Any]]:
+    # Read-only at the mount, not at the claim: `claim.readOnly` would ask some drivers to attach it anew.
+    return [
+        {"name": "source", "persistentVolumeClaim": {"claimName": source.persistent_volume_claim}},
+        {
+            "name": "session-storage",
+            "secret": {"secretName": f"{store.metadata.name}-migration-binding", "defaultMode": 0o444},
+        },
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+    ]
+
+
+def _on_node(node: str) -> dict[str, Any]:
+    """An RWO volume is where its pod runs, and after the fence it stays cheapest there."""
+    match = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [match]}}}

@@ -1,0 +1,59 @@
+"""Clean up after a SessionStore that is gone: our parts in workloads that are not ours.
+
+Without a finalizer nothing waits for this, so a namespace never hangs; with the operator down it is
+done when it is back. Children are the garbage collector's, by their owner references.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sessionstore import errors
+from sessionstore.gateways import fence
+from sessionstore.kube import kinds, owner
+from sessionstore.reconcile import frame, queue
+from sessionstore.reconcile.store import perform
+
+logger = logging.getLogger(__name__)
+
+_WORKLOADS = (kinds.DEPLOYMENT, kinds.STATEFUL_SET)
+
+
+async def clean_up(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
+    """Lift fences and release workloads of the store `key` in its namespace."""
+    for kind in _WORKLOADS:
+        for workload in await rt.kube.list(kind, key.namespace):
+            if workload["metadata"].get("deletionTimestamp"):
+                continue
+            await _clean(workload, key, rt)
+    return queue.Requeue.never()
+
+
+async def _clean(workload: kinds.Manifest, key: queue.ObjectKey, rt: frame.Runtime) -> None:
+    labels = workload["metadata"].get("labels", {})
+    mark = fence.read_fence(workload)
+    try:
+        if mark is not None and mark.store_name == key.name:
+            logger.info("lifting the fence of the deleted store %s from %s", key, workload["metadata"]["name"])
+            await perform.lift_fence(workload, mark, rt)
+        if labels.get(owner.STORE_LABEL) == key.name and labels.get(owner.MANAGED_BY) != owner.FIELD_MANAGER:
+            await perform.release(workload, key.name, rt)
+    except errors.NotFound:
+        # The workload went meanwhile, with all that we had put into it.
+        return
+
+
+async def find(rt: frame.Runtime) -> set[queue.ObjectKey]:
+    """Find stores that workloads still speak of: what was deleted while no operator ran is among them."""
+    found = set()
+    for namespace in rt.settings.watch_namespaces or (None,):
+        for kind in _WORKLOADS:
+            for workload in await rt.kube.list(kind, namespace):
+                meta = workload["metadata"]
+                mark = fence.read_fence(workload)
+                if mark is not None:
+                    found.add(queue.ObjectKey(meta["namespace"], mark.store_name))
+                name = meta.get("labels", {}).get(owner.STORE_LABEL)
+                if name and meta["labels"].get(owner.MANAGED_BY) != owner.FIELD_MANAGER:
+                    found.add(queue.ObjectKey(meta["namespace"], name))
+    return found

@@ -1,0 +1,232 @@
+"""Stage two: from spec and facts to what shall be. Pure: no I/O, no clock of its own, no randomness.
+
+A plan has objects (ours, applied by force), injections (into gateways, never by force), at most one
+disruptive step, and a verdict for each condition. Every prefix of it, carried out, leaves a state
+from which the next plan is safe: credentials come first and alone, what is remembered is written
+before what relies on it, and a gateway is injected only when its user can log in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sessionstore import errors
+from sessionstore.apis import conditions
+from sessionstore.apis.v1alpha1 import reasons
+from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.engines import engine
+from sessionstore.gateways import binding, fence
+from sessionstore.kube import kinds
+from sessionstore.reconcile import queue
+from sessionstore.reconcile.store import facts, injecting, jobs, migration, records, steps, storage
+
+R = reasons.Reason
+
+SOON_S = 2.0
+"""Between two looks while something is awaited that no watch announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one pass shall do and say.
+
+    Attributes:
+        users: names whose passwords must be drawn first; nothing else is done in that pass.
+        forget: names whose passwords and bindings are no longer wanted.
+        verdicts: condition type -> what to say, before anything was applied.
+        sources: source name -> its migration.
+    """
+
+    users: frozenset[str] = frozenset()
+    forget: frozenset[str] = frozenset()
+    objects: tuple[kinds.Manifest, ...] = ()
+    injections: tuple[injecting.Injecting, ...] = ()
+    prune: tuple[tuple[kinds.Kind, str], ...] = ()
+    step: steps.Step | None = None
+    verdicts: Mapping[str, conditions.Verdict] = field(default_factory=dict)
+    sources: Mapping[str, migration.SourcePlan] = field(default_factory=dict)
+    requeue: queue.Requeue = field(default_factory=queue.Requeue.never)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a plan builds with, beside the facts: the engine, its defaults, and our own image."""
+
+    engine: engine.Engine
+    defaults: engine.EngineDefaults
+    image: jobs.JobImage
+    resync_s: float
+
+
+def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: datetime) -> Plan:
+    """Decide what to do for one store."""
+    wanted = frozenset(means.engine.user_names(store))
+    known = frozenset(seen.credentials.passwords)
+    if wanted - known and not store.spec.suspend:
+        return Plan(users=wanted - known, verdicts=_first_verdicts(), requeue=queue.Requeue(0.0))
+    if isinstance(seen.own_password, facts.Refused):
+        return _without_credentials(seen.own_password, means)
+    passwords = _passwords(seen)
+    try:
+        plan = _full_plan(store, seen, means, passwords, now)
+    except errors.SpecError as error:
+        verdict = conditions.Verdict("False", R(error.reason), str(error))
+        return Plan(verdicts={"Provisioned": verdict}, requeue=queue.Requeue.never())
+    plan = replace(plan, forget=_forgettable(known - wanted, store, seen))
+    return _observing_only(plan) if store.spec.suspend else plan
+
+
+def _full_plan(
+    store: api.SessionStore, seen: facts.Observed, means: Means, passwords: Mapping[str, str], now: datetime
+) -> Plan:
+    sync = means.engine.next_step(store, seen.engine, passwords) if _answers(seen) else None
+    ready = _answers(seen) and sync is None
+    looked_at = injecting.look(store, seen, ready=ready)
+    sources = _plan_sources(store, seen, means, looked_at, now, ready)
+    remembered = {**seen.records, **{name: plan.record for name, plan in sources.items()}}
+    grow = storage.next_growth(store, seen)
+    step = _first_step(seen, sync, grow, sources, store)
+    verdicts = {
+        "Provisioned": _provisioned(seen, grow),
+        "CredentialsReady": _credentials_ready(sync, seen),
+        "Migrated": _migrated(store, sources),
+        **injecting.verdicts(store, looked_at, sources, seen),
+    }
+    objects = (
+        *storage.keep_template(means.engine.objects(store, passwords, means.defaults), seen),
+        *binding.make_binding_secrets(store, means.engine, passwords),
+        *((records.config_map(store.metadata.name, remembered),) if remembered else ()),
+    )
+    settled = step is None and all(verdict.status != "False" for verdict in verdicts.values())
+    return Plan(
+        objects=objects,
+        injections=injecting.injections(looked_at, sources),
+        step=step,
+        verdicts=verdicts,
+        sources=sources,
+        requeue=queue.Requeue(means.resync_s if settled and not _unsettled(sources) else SOON_S),
+    )
+
+
+def _plan_sources(
+    store: api.SessionStore,
+    seen: facts.Observed,
+    means: Means,
+    looked_at: tuple[injecting.Look, ...],
+    now: datetime,
+    ready: bool,
+) -> dict[str, migration.SourcePlan]:
+    plans = {}
+    for source in seen.sources:
+        mounting = [look for look in looked_at if source.source.persistent_volume_claim in look.claims]
+        ctx = migration.Context(
+            store=store,
+            image=means.image,
+            now=now,
+            workloads=tuple(look.facts for look in mounting),
+            obstacle=next((look.obstacle for look in mounting if look.obstacle), None),
+            injected=all(look.is_injected for look in mounting),
+            store_ready=ready,
+        )
+        remembered = injecting.with_delta(source, mounting)
+        plans[source.source.name] = migration.plan_source(remembered, ctx)
+    return plans
+
+
+def _first_step(
+    seen: facts.Observed,
+    sync: engine.SyncUsers | None,
+    grow: steps.GrowClaim | None,
+    sources: Mapping[str, migration.SourcePlan],
+    store: api.SessionStore,
+) -> steps.Step | None:
+    """Choose the one step of this pass. Order is meaning: users before anyone needs them, gateways last."""
+    if sync is not None:
+        return steps.SyncUsers(sync)
+    if grow is not None and grow.refusal is None:
+        return grow
+    for workload in seen.released:
+        stale = fence.read_fence(workload)
+        if stale is not None:
+            return steps.LiftFence(workload, stale)
+        return steps.ReleaseWorkload(workload, store.metadata.name)
+    return next((plan.step for plan in sources.values() if plan.step is not None), None)
+
+
+def _answers(seen: facts.Observed) -> bool:
+    return isinstance(seen.engine, engine.EngineFacts)
+
+
+def _unsettled(sources: Mapping[str, migration.SourcePlan]) -> bool:
+    return any(plan.phase in migration.UNDER_WAY for plan in sources.values())
+
+
+# -- credentials --------------------------------------------------------------------------------
+
+
+def _passwords(seen: facts.Observed) -> dict[str, str]:
+    """Return user name -> password; the user's own Secret wins for the generic binding."""
+    own = {"app": seen.own_password} if isinstance(seen.own_password, str) else {}
+    return {**seen.credentials.passwords, **own}
+
+
+def _forgettable(names: frozenset[str], store: api.SessionStore, seen: facts.Observed) -> frozenset[str]:
+    """Leave a removed gateway's user alone for as long as a pod still mounts its binding."""
+    return frozenset(name for name in names if binding.secret_name(store.metadata.name, name) not in seen.mounted)
+
+
+def _first_verdicts() -> dict[str, conditions.Verdict]:
+    creating = conditions.Verdict("False", R.CREATING, "passwords are being generated")
+    return {"CredentialsReady": creating, "Provisioned": creating}
+
+
+def _without_credentials(refused: facts.Refused, means: Means) -> Plan:
+    reason = R.SECRET_INVALID if refused.forbidden else R.SECRET_NOT_FOUND
+    message = f"auth.existingSecret: {refused.message}"
+    return Plan(
+        verdicts={"CredentialsReady": conditions.Verdict("False", reason, message)},
+        requeue=queue.Requeue(min(5.0, means.resync_s)),
+    )
+
+
+def _credentials_ready(sync: engine.SyncUsers | None, seen: facts.Observed) -> conditions.Verdict:
+    if isinstance(seen.engine, engine.Unreachable) and seen.engine.reason == "auth":
+        return conditions.Verdict("False", R.USERS_OUT_OF_SYNC, seen.engine.message)
+    if sync is not None:
+        return conditions.Verdict("False", R.USERS_OUT_OF_SYNC, "the store's users are being brought in line")
+    if seen.engine is None:
+        return conditions.Verdict("Unknown", R.DEPENDENCY_NOT_READY, "the store is not up yet")
+    return conditions.Verdict("True", R.CREDENTIALS_READY, "every user can log in")
+
+
+# -- the store itself ---------------------------------------------------------------------------
+
+
+def _provisioned(seen: facts.Observed, grow: steps.GrowClaim | None) -> conditions.Verdict:
+    if grow is not None and grow.refusal is not None:
+        return grow.refusal
+    if isinstance(seen.engine, engine.Unreachable):
+        return conditions.Verdict("False", R.ENGINE_UNREACHABLE, seen.engine.message)
+    if seen.engine is not None:
+        return conditions.Verdict("True", R.PROVISIONED, f"{seen.engine.version} answers")
+    if seen.trouble is not None:
+        return conditions.Verdict("False", seen.trouble.reason, seen.trouble.message)
+    return conditions.Verdict("False", R.CREATING, "the store's pod is coming up")
+
+
+def _migrated(store: api.SessionStore, sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict:
+    """Fold the sources: the first that is not done speaks for all."""
+    if not sources:
+        return conditions.Verdict("True", R.NO_MIGRATION, "no migration.sources are named")
+    open_ones = [plan.verdict for plan in sources.values() if plan.verdict.status != "True"]
+    if open_ones:
+        return open_ones[0]
+    return conditions.Verdict("True", R.MIGRATED, "; ".join(plan.verdict.message for plan in sources.values()))
+
+
+def _observing_only(plan: Plan) -> Plan:
+    """`suspend: true`: say everything, do nothing."""
+    note = conditions.Verdict("Unknown", R.SUSPENDED, "spec.suspend is true: observed and reported, nothing is changed")
+    return Plan(verdicts={**plan.verdicts, "Ready": note}, sources=plan.sources, requeue=plan.requeue)

@@ -1,0 +1,98 @@
+"""What is remembered of each source's migration, in the ConfigMap `<store>-migrations`.
+
+Status can be lost and Jobs are collected; a cutover must be remembered, or a gateway would be
+fenced and copied again. One JSON document per source, and the first problems as text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_PROBLEM_BYTES = 40_000
+"""Of the problems of one source: 16 sources must fit into the 1 MiB of a ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a migration was given up, and for which wish: another `token` tries again."""
+
+    reason: str
+    message: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One source's migration so far. Times are RFC 3339 text; summaries are the Job's outcome.
+
+    Attributes:
+        attempt: number of the current copy; a copy that something wrote into is done again.
+        breaks: how often the fence was broken since it was put up.
+        copied: summary of a copy that was verified, while nothing has touched the source since.
+        deltas: how often a gateway was found on its files after the cutover; each is one more copy.
+        deltas_done: how many of those copies are done.
+    """
+
+    claim: str
+    path: str
+    planned: Mapping[str, Any] | None = None
+    node: str | None = None
+    fenced_at: str | None = None
+    attempt: int = 1
+    breaks: int = 0
+    copied: Mapping[str, Any] | None = None
+    cut_over_at: str | None = None
+    finished_at: str | None = None
+    pause_s: float | None = None
+    deltas: int = 0
+    deltas_done: int = 0
+    failure: Failure | None = None
+
+    @property
+    def is_cut_over(self) -> bool:
+        """Whether the store, not the volume, is what counts."""
+        return self.cut_over_at is not None
+
+
+def to_data(record: Record) -> str:
+    """Write a record; keys sorted, so that the same record is the same bytes."""
+    return json.dumps(dataclasses.asdict(record), sort_keys=True, ensure_ascii=False)
+
+
+def from_data(text: str) -> Record | None:
+    """Read a record; None for one that someone edited beyond reading, which then starts anew."""
+    names = {field.name for field in dataclasses.fields(Record)}
+    try:
+        found = {name: value for name, value in json.loads(text).items() if name in names}
+        failure = found.get("failure")
+        return Record(**{**found, "failure": Failure(**failure) if failure else None})
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def read_all(config_map: Mapping[str, Any] | None) -> dict[str, Record]:
+    """Return source name -> record, of all sources that this store ever had."""
+    data = (config_map or {}).get("data") or {}
+    found = {name.removesuffix(".json"): from_data(text) for name, text in data.items() if name.endswith(".json")}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def config_map(store_name: str, all_records: Mapping[str, Record]) -> dict[str, Any]:
+    """Build the ConfigMap that keeps `all_records`."""
+    data = {f"{name}.json": to_data(record) for name, record in all_records.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{store_name}-migrations",
+            "labels": {
+                "app.kubernetes.io/managed-by": "sessionstore-operator",
+                "sessionstore.dev/store": store_name,
+            },
+        },
+        "data": data,
+    }

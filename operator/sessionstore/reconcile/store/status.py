@@ -1,0 +1,156 @@
+"""Stage five: from spec, facts, plan and what was applied to `status` and events. Pure.
+
+It sees the same values as the plan. What was refused while applying overrides what was planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sessionstore.apis import conditions
+from sessionstore.apis.v1alpha1 import reasons
+from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.engines import engine
+from sessionstore.gateways import fence, injection
+from sessionstore.kube import events
+from sessionstore.reconcile.store import facts, injecting
+from sessionstore.reconcile.store.perform import Applied
+from sessionstore.reconcile.store.plan import Plan
+
+R = reasons.Reason
+
+
+def make_status(
+    store: api.SessionStore, seen: facts.Observed, plan: Plan, applied: Applied, now: datetime
+) -> dict[str, Any]:
+    """Build the whole status; the caller writes it only where it differs."""
+    verdicts = {**plan.verdicts, **_refusals(plan, applied)}
+    before = store.status.conditions
+    shown = conditions.fold(verdicts, before, generation=store.metadata.generation, now=now)
+    previous = seen.live.get("status", {})
+    return {
+        "observedGeneration": store.metadata.generation,
+        "binding": {"name": f"{store.metadata.name}-binding"},
+        "conditions": [condition.model_dump(by_alias=True, exclude_none=True, mode="json") for condition in shown],
+        "topology": store.topology,
+        **_engine_status(seen, previous),
+        **_gateway_status(store, seen, previous),
+        **_migration_status(plan, previous),
+    }
+
+
+def _refusals(plan: Plan, applied: Applied) -> dict[str, conditions.Verdict]:
+    found: dict[str, conditions.Verdict] = {}
+    for name, refused in applied.children.items():
+        reason = R.FORBIDDEN if refused.forbidden else R.CHILD_CONFLICT
+        found["Provisioned"] = conditions.Verdict("False", reason, f"{name} cannot be applied: {refused.message}")
+    for name, refused in applied.gateways.items():
+        found["Injected"] = injecting.refusal_verdict(name, refused)
+    if applied.step is not None:
+        kind = type(plan.step).__name__
+        condition, reason = ("Provisioned", R.STORAGE_GROWTH_REFUSED) if kind == "GrowClaim" else ("Migrated", R.JOB_FAILED)
+        reason = R.FORBIDDEN if applied.step.forbidden and kind != "GrowClaim" else reason
+        found[condition] = conditions.Verdict("False", reason, f"{kind} was refused: {applied.step.message}")
+    return found
+
+
+def _engine_status(seen: facts.Observed, previous: Mapping[str, Any]) -> dict[str, Any]:
+    answer = seen.engine
+    if not isinstance(answer, engine.EngineFacts):
+        # What was known last is still the best there is; Provisioned says that nobody answers now.
+        return {"engine": previous["engine"]} if "engine" in previous else {}
+    known = previous.get("engine", {})
+    used = _steady(answer.used_bytes, known.get("usedBytes"), answer.limit_bytes)
+    shown: dict[str, Any] = {
+        "version": answer.version,
+        "primary": answer.primary,
+        "usedBytes": used,
+        "sessions": answer.sessions,
+        "members": [{"name": member.name, "role": member.role, "ready": member.ready} for member in answer.members],
+    }
+    if answer.limit_bytes:
+        shown |= {"limitBytes": answer.limit_bytes, "usedPercent": used * 100 // answer.limit_bytes}
+    return {"engine": shown}
+
+
+def _steady(used: int, shown: int | None, limit: int) -> int:
+    """Keep the figure that is shown until it is off by 1 % of the limit: an idle server's memory breathes,
+    and a status that moves with it would never be in sync."""
+    if shown is not None and abs(used - shown) <= max(limit // 100, 64 * 1024):
+        return shown
+    return used
+
+
+def _gateway_status(store: api.SessionStore, seen: facts.Observed, previous: Mapping[str, Any]) -> dict[str, Any]:
+    if not seen.gateways:
+        return {}
+    shown = [_one_gateway(store, gateway) for gateway in seen.gateways]
+    ready = sum(1 for gateway in shown if gateway["injected"])
+    return {"gateways": shown, "gatewaysReady": f"{ready}/{len(shown)}"}
+
+
+def _one_gateway(store: api.SessionStore, gateway: facts.GatewayFacts) -> dict[str, Any]:
+    reference = gateway.gateway.workload_ref
+    shown: dict[str, Any] = {
+        "name": gateway.gateway.name,
+        "workload": f"{reference.kind}/{reference.name}" if reference else "",
+        "injected": False,
+        "replicas": 0,
+    }
+    if gateway.live is None:
+        return shown
+    running = [pod for pod in gateway.pods if pod.get("status", {}).get("phase") == "Running"]
+    bare = [pod for pod in running if not injection.mounts_binding(pod)]
+    return {
+        **shown,
+        "replicas": fence.replicas_of(gateway.live),
+        "injected": injection.is_injected(gateway.live, store.metadata.name) and not bare,
+    }
+
+
+def _migration_status(plan: Plan, previous: Mapping[str, Any]) -> dict[str, Any]:
+    if not plan.sources:
+        return {"migrations": previous["migrations"]} if previous.get("migrations") and plan.users else {}
+    return {"migrations": [_one_migration(name, plan) for name in plan.sources]}
+
+
+_COUNTS = ("sessions", "lines", "bytes", "archives", "migrated", "present", "conflicts", "quarantined", "problems", "digest")
+
+
+def _one_migration(name: str, plan: Plan) -> dict[str, Any]:
+    source = plan.sources[name]
+    record = source.record
+    found = record.copied or record.planned or {}
+    shown: dict[str, Any] = {"source": name, "phase": source.phase.value, "message": source.verdict.message}
+    shown |= {count: found[count] for count in _COUNTS if found.get(count) is not None}
+    times = {"startedAt": record.fenced_at, "finishedAt": record.finished_at, "pauseSeconds": record.pause_s}
+    shown |= {key: value for key, value in times.items() if value is not None}
+    return {**shown, "report": f"migration/{name}/report"}
+
+
+def make_events(before: Sequence[Any], status: Mapping[str, Any]) -> tuple[events.Event, ...]:
+    """One event for each condition whose reason changed; what stays is told by the condition."""
+    known = {condition.type: (condition.status, condition.reason) for condition in before}
+    found = []
+    for condition in status["conditions"]:
+        if known.get(condition["type"]) == (condition["status"], condition["reason"]):
+            continue
+        if condition["type"] == "Ready" and condition["status"] == "False":
+            continue  # The condition that keeps it from being ready has an event of its own.
+        if not condition.get("message"):
+            continue
+        found.append(events.Event(condition["reason"], condition["message"], warning=_is_bad(condition)))
+    return tuple(found)
+
+
+_EXPECTED = frozenset(
+    {R.CREATING, R.PLANNING, R.PLANNED, R.FENCING, R.COPYING, R.CUTTING_OVER, R.AWAITING_MIGRATION, R.ROLLOUT_PENDING}
+)
+
+
+def _is_bad(condition: Mapping[str, Any]) -> bool:
+    if condition["type"] in ("Degraded", "ConfigurationWarning"):
+        return bool(condition["status"] == "True")
+    return condition["status"] == "False" and condition["reason"] not in _EXPECTED
