@@ -232,22 +232,22 @@ def open_store(where: str | SessionStorage | Mapping[str, Any] | None = None) ->
 
 def _backend(config: SessionStorage) -> Store:
     if config.backend == "memory":
-        from sessionstore.sessions import memory  # noqa: PLC0415
+        from sessionstore.sessions.memory import MemoryStore  # noqa: PLC0415
 
-        return memory.MemoryStore()
+        return MemoryStore()
     if config.backend == "file":
-        from sessionstore.sessions import file  # noqa: PLC0415
+        from sessionstore.sessions.file import FileStore  # noqa: PLC0415
 
-        return file.FileStore(config.directory())
+        return FileStore(config.directory())
     try:
-        from sessionstore.sessions import redis  # noqa: PLC0415
+        from sessionstore.sessions.redis import RedisStore  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sessionstore"):
             raise
         raise ConfigurationError(
             "backend redis needs the Python package redis; install sessionstore-operator[redis]"
         ) from error
-    return redis.RedisStore(config)
+    return RedisStore(config)
 
 
 def _read_file(path: str) -> str:

@@ -23,8 +23,6 @@ GATEWAY_COMMANDS: tuple[str, ...] = (
     "+hello",
     "+ping",
     "+select",
-    "+client|setname",
-    "+client|setinfo",
     # scripts: every mutation, and reads that must see one moment
     "+eval",
     "+evalsha",
@@ -42,20 +40,17 @@ GATEWAY_COMMANDS: tuple[str, ...] = (
     "+hmget",
     "+hgetall",
     "+hincrby",
+    "+hkeys",
     "+llen",
     "+lrange",
     "+rpush",
     "+sadd",
     "+srem",
     "+smembers",
-    "+sismember",
     "+zadd",
     "+zrem",
     "+zrevrangebyscore",
-    "+zcard",
     "+xadd",
-    "+xrange",
-    "+xread",
 )
 """The ACL rules of a gateway's or a migration's user, as `ACL SETUSER` takes them, beside `resetchannels -@all` and
 `~` with `key_pattern`. An allow-list: `+@all -@dangerous` still lets SCAN, RANDOMKEY and DBSIZE see other keyspaces.

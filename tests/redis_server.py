@@ -1,0 +1,113 @@
+"""A real redis-server for tests: one process, loopback only, nothing left behind.
+
+The server refuses whoever is not known; tests speak to it as a user with exactly the rights that a gateway gets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from sessionstore.sessions import layout
+from sessionstore.sessions.config import SessionStorage
+
+ADMIN, ADMIN_PASSWORD = "admin", "admin-of-the-tests"
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running server. `directory` holds its files and the password files of its users."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    directory: Path
+
+    @contextlib.contextmanager
+    def admin(self) -> Iterator[redis.Redis]:
+        client = redis.Redis(port=self.port, username=ADMIN, password=ADMIN_PASSWORD, protocol=2)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def add_user(self, keyspace: str, password: str = "first") -> SessionStorage:
+        """Make (or change) the gateway user of `keyspace`, and return the configuration it would be given."""
+        name, file = f"gateway-{keyspace}", self.directory / f"{keyspace}.password"
+        with self.admin() as admin:
+            admin.execute_command(
+                "ACL", "SETUSER", name, "reset", "on", f">{password}", "resetchannels", "-@all",
+                *layout.GATEWAY_COMMANDS, f"~{layout.key_pattern(keyspace)}",
+            )  # fmt: skip
+        file.write_text(password + "\n")
+        return SessionStorage(
+            backend="redis",
+            redis_host="127.0.0.1",
+            redis_port=self.port,
+            redis_username=name,
+            redis_password_file=str(file),
+            keyspace=keyspace,
+            # Generous: a busy machine must not fail a test. Tests of a server that is away choose their own.
+            connect_timeout=20,
+            operation_timeout=40,
+        )
+
+    def url(self, config: SessionStorage) -> str:
+        """Return the `--store` URL of a configuration that `add_user` returned."""
+        return (
+            f"redis://127.0.0.1:{self.port}?keyspace={config.keyspace}&username={config.redis_username}"
+            f"&password_file={config.redis_password_file}&connect_timeout=20&operation_timeout=40"
+        )
+
+
+@contextlib.contextmanager
+def running(directory: Path, *options: str) -> Iterator[RedisServer]:
+    """Run a server with its files in `directory` until the end of the block."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise RuntimeError(
+            "these tests need the redis-server binary: apt-get install --no-install-recommends redis-server"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    (directory / "users.acl").write_text(f"user default off\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n")
+    command = [
+        binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", "", "--appendonly", "no",
+        "--aclfile", str(directory / "users.acl"), *options,
+    ]  # fmt: skip
+    with (directory / "redis.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        server = RedisServer(process, port, directory)
+        _wait(server)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(server: RedisServer, deadline_s: float = 30) -> None:
+    end = time.monotonic() + deadline_s
+    while True:
+        try:
+            with server.admin() as admin:
+                admin.ping()
+                return
+        except redis.ConnectionError:
+            if server.process.poll() is not None or time.monotonic() > end:
+                log = (server.directory / "redis.log").read_text(errors="replace")
+                raise RuntimeError(f"redis-server did not come up:\n{log}") from None
+            time.sleep(0.02)
