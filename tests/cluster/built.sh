@@ -81,13 +81,14 @@ build_kubernetes() {
 apt_sources() { # the host's own, for whichever release the host is of, turned into ones for bookworm
   local file=/etc/apt/sources.list.d/debian.sources
   [ -e $file ] || file=/etc/apt/sources.list
-  sed "s/\b$(. /etc/os-release && echo "$VERSION_CODENAME")\b/bookworm/g" "$file"
+  sed -e '/^ *#/d' -e "s/\b$(. /etc/os-release && echo "$VERSION_CODENAME")\b/bookworm/g" "$file"
 }
 
 import_rootfs() { # import_rootfs IMAGE PACKAGES
   docker image inspect "$1" >/dev/null 2>&1 && return
   say "image $1"
   local dir mirror
+  rm -rf "$scratch"/rootfs.*
   mirror=$(apt_sources | grep -oE -m1 'https?://[^ ]+')
   dir=$(mktemp -d "$scratch/rootfs.XXXX")
   debootstrap --variant=minbase --include="$2" bookworm "$dir" "$mirror" >>"$log" 2>&1

@@ -94,8 +94,8 @@ class Kubectl:
         """
         scope = ("--namespace", namespace)
         parts = [
-            self._show("get", "sst,all,pvc,configmap,secret,pdb", *scope, "--ignore-not-found", "-o", "wide"),
-            self._show("get", "sst", *scope, "--ignore-not-found", "-o", "yaml"),
+            self._show("get", "all,pvc,configmap,secret,pdb", *scope, "-o", "wide"),
+            self._show("get", "sst", *scope, "-o", "yaml"),
             self._show("get", "events", *scope, "--sort-by=.lastTimestamp"),
             self._show("describe", "pods", *scope),
         ]
