@@ -18,6 +18,7 @@ entry is readable or not whatever the interpreter's recursion limit and the dept
 
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,:"\[\]{}]+', re.DOTALL)
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile('["\\\\\x00-\x1f\ud800-\udfff]')
@@ -25,6 +26,14 @@ _ESCAPED = re.compile('["\\\\\x00-\x1f\ud800-\udfff]')
 
 class RawJSONError(ValueError):
     """Bytes that are not what was asked for; the message says what and where."""
+
+
+class DuplicateKeyError(RawJSONError):
+    """A key occurs twice in one object."""
+
+
+class NotAnObjectError(RawJSONError):
+    """JSON, but another value than an object."""
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -95,6 +104,35 @@ def canonical(raw: bytes) -> bytes:
     return "".join(pieces).encode("utf-8")
 
 
+def compact(raw: bytes) -> bytes:
+    """Take away the white space between tokens; the tokens keep their bytes."""
+    return _encode("".join(match.group() for match in _TOKENS.finditer(_text(raw))))
+
+
+def indent(raw: bytes, level: int) -> bytes:
+    """Lay a value out as `JSON.stringify(…, null, 2)` does at nesting `level`; the tokens keep their bytes.
+
+    The value must be valid JSON; nothing is checked here.
+    """
+    pieces: list[str] = []
+    empty = False
+    for match in _TOKENS.finditer(_text(raw)):
+        token = match.group()
+        if token in ("}", "]"):
+            level -= 1
+            pieces.append("" if empty else _line(level))
+        elif empty:
+            pieces.append(_line(level))
+        empty = token in ("{", "[")
+        level += empty
+        pieces.append({":": ": ", ",": "," + _line(level)}.get(token, token))
+    return _encode("".join(pieces))
+
+
+def _line(level: int) -> str:
+    return "\n" + "  " * level
+
+
 class _Literal(str):
     """A number as it was written."""
 
@@ -117,7 +155,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         counts = Counter(key for key, _ in pairs)
-        raise RawJSONError(f"key {max(counts, key=counts.__getitem__)!a} occurs twice in one object")
+        raise DuplicateKeyError(f"key {max(counts, key=counts.__getitem__)!a} occurs twice in one object")
     return found
 
 
@@ -183,7 +221,7 @@ def _parse(text: str, decoder: json.JSONDecoder) -> Any:
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         kind = {list: "an array", str: "text", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
-        raise RawJSONError(f"a JSON object is needed, not {kind}")
+        raise NotAnObjectError(f"a JSON object is needed, not {kind}")
     return value
 
 
