@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 export SESSIONSTORE_CACHE ?= $(HOME)/.cache/sessionstore
 # Not installed into the environment, which clones share: each clone's own code is what runs in it.
-export PYTHONPATH := $(CURDIR)/operator
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 unexport PYTHONHOME VIRTUAL_ENV
 
 LOCKS := $(sort $(wildcard requirements/*.txt))
@@ -26,7 +26,7 @@ help: ## show this list
 
 .PHONY: demo
 demo: venv ## show the whole line on a kind cluster: migrate, share, scale, kill, continue
-	$(PYTHON) examples/demo.py
+	eval "$$($(CLUSTER) env)" && $(PYTHON) examples/demo.py $(ARGS)
 
 .PHONY: test
 test: venv packages ## run all tests, with small counts; what CI runs (TESTS=path ARGS='-k word' for some)
