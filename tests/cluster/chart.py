@@ -46,7 +46,8 @@ def install(cluster: Cluster, *settings: str) -> Release:
         cluster.helm(
             *("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
             *(part for setting in chosen for part in ("--set", setting)),
-            *("--wait", "--timeout", f"{INSTALL_DEADLINE_S}s"),
+            # A test may have applied the CRD alone before; without this, Helm refuses what another has made.
+            *("--take-ownership", "--wait", "--timeout", f"{INSTALL_DEADLINE_S}s"),
             timeout_s=INSTALL_DEADLINE_S + 30,
         )
     return Release(RELEASE, NAMESPACE, operator.pinned)

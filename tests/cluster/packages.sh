@@ -30,9 +30,8 @@ fi
 
 echo "packages: installing ${missing[*]}"
 log=$(mktemp)
-if ! { "${root[@]}" apt-get update -qq \
-  && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
-  >"$log" 2>&1 </dev/null; then
+apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
   tail -n 20 "$log" >&2
   echo "packages: apt-get could not install ${missing[*]}; its whole output is in $log" >&2
   exit 1
