@@ -47,8 +47,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return _object(_parse(_text(raw), _STRICT))
 
 
-def dump(value: Mapping[str, Any]) -> bytes:
-    """Write a mapping without white space, as UTF-8; lone surrogates are escaped.
+def dump(value: Mapping[str, Any] | str) -> bytes:
+    """Write a mapping, or text, without white space, as UTF-8; lone surrogates are escaped.
 
     Raises: TypeError, ValueError as `json.dumps` does.
     """

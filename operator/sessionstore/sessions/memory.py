@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sessionstore.sessions import paging, record
+from sessionstore.sessions import clock, paging, record
 from sessionstore.sessions.exceptions import Conflict, NoTranscript
 from sessionstore.sessions.record import (
     ArchiveInfo,
@@ -28,10 +27,6 @@ from sessionstore.sessions.record import (
 from sessionstore.sessions.store import Capability, Key
 
 Lines = tuple[bytes, ...]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +50,9 @@ class _Record:
 class MemoryStore:
     """A Store that is gone with the process."""
 
-    def __init__(self, clock: Callable[[], int] = _now_ms) -> None:
-        """Start empty. `clock` gives milliseconds since the epoch."""
-        self._clock = clock
+    def __init__(self, now_ms: Callable[[], int] = clock.now_ms) -> None:
+        """Start empty. `now_ms` gives milliseconds since the epoch."""
+        self._now_ms = now_ms
         self._records: dict[SessionKey, _Record] = {}
         self._archives: dict[tuple[str, str], Lines] = {}
         self._documents: dict[str, bytes] = {}
@@ -70,7 +65,7 @@ class MemoryStore:
         return self._session(SessionKey.of(key))
 
     async def set(self, key: Key, entry: EntryLike, *, expected: int | None = None) -> Session:
-        name, entry, now = SessionKey.of(key), Entry.of(entry), self._clock()
+        name, entry, now = SessionKey.of(key), Entry.of(entry), self._now_ms()
         transcript_id = entry.transcript_id
         current = self._expect(name, expected)
         past = self._records.get(name)
@@ -86,7 +81,7 @@ class MemoryStore:
         return self._made(name)
 
     async def delete(self, key: Key, *, expected: int | None = None) -> bool:
-        name, now = SessionKey.of(key), self._clock()
+        name, now = SessionKey.of(key), self._now_ms()
         if self._expect(name, expected) is None:
             return False
         past = self._records[name]
@@ -222,7 +217,7 @@ class MemoryStore:
             raise Conflict(f"transcript of {name} has {head.lines} lines, not {position}", self._session(name))
 
     def _put_transcript(self, name: SessionKey, transcript_id: str, transcript: _Transcript) -> None:
-        past, now = self._records[name], self._clock()
+        past, now = self._records[name], self._now_ms()
         self._records[name] = dataclasses.replace(
             past,
             revision=past.revision + 1,

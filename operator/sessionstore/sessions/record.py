@@ -31,8 +31,8 @@ def _utf8(text: str, what: str) -> bytes:
 
 def check_agent(agent: str) -> str:
     """Return `agent`, or raise InvalidKey."""
-    if not _AGENT.fullmatch(agent):
-        raise InvalidKey(f"agent {agent!r} is not 1-64 characters of A-Z a-z 0-9 . _ -")
+    if not _AGENT.fullmatch(agent) or agent in (".", ".."):
+        raise InvalidKey(f"agent {agent!r} is not 1-64 characters of A-Z a-z 0-9 . _ - (and not . or ..)")
     return agent
 
 

@@ -38,7 +38,7 @@ def session_of(name: SessionKey, fields: Fields, entry: Entry | None = None) -> 
         return None
     return Session(
         key=name,
-        entry=entry or _entry(name, fields),
+        entry=_entry(name, fields) if entry is None else entry,
         revision=revision,
         status=status,
         created_ms=_number(name, fields, b"c"),

@@ -1,0 +1,220 @@
+"""One agent's `sessions` directory: safe reading and writing of its files, and the lock around it.
+
+Links and special files are never followed: what is named `sessions` in a volume may point anywhere. Everything is
+opened relative to the directory's descriptor, so a directory that is swapped meanwhile cannot redirect a write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sessionstore.sessions.exceptions import Unavailable, Unreadable
+
+LOCK_NAME = ".sessionstore.lock"
+LOCK_TIMEOUT_S = 30.0
+_LOCK_PAUSE_S = 0.005
+_CHUNK = 1024 * 1024
+
+_REASONS = {
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EROFS: "readonly",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What tells one state of a transcript file from another. `mtime_ns` is nanoseconds since the epoch."""
+
+    size: int = 0
+    mtime_ns: int = 0
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn an OSError about `path` into one of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
+            raise Unreadable(f"{path} is, or lies behind, a link or something that is no plain file") from error
+        raise Unavailable(f"{path}: {error.strerror}", _REASONS.get(error.errno or 0, "connection")) from error
+
+
+class Directory:
+    """An open `sessions` directory. Make it with `opened`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, state_dir: Path, agent: str, *, create: bool) -> Iterator[Directory | None]:
+        """Open `agents/<agent>/sessions` of a state directory; None where it is not there and `create` is false."""
+        path = state_dir / "agents" / agent / "sessions"
+        with translated(path):
+            descriptor = _descend(state_dir, ("agents", agent, "sessions"), create)
+        if descriptor is None:
+            yield None
+            return
+        try:
+            yield cls(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other users of the library out, of this process or another on this machine. Raises: Unavailable."""
+        with translated(self.path / LOCK_NAME):
+            lock = self._open(LOCK_NAME, os.O_RDWR | os.O_CREAT)
+        try:
+            self._wait_for(lock)
+            yield
+        finally:
+            os.close(lock)
+
+    def names(self) -> list[str]:
+        """Return the names of what is in the directory."""
+        with translated(self.path):
+            return os.listdir(self._descriptor)  # noqa: PTH208  pathlib knows no descriptors
+
+    def measure(self, name: str) -> Measure | None:
+        """Return a plain file's measure, or None where there is no file of that name."""
+        with translated(self.path / name):
+            try:
+                found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.ELOOP, "not a plain file")
+            return Measure(found.st_size, found.st_mtime_ns)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, or None where there is no file of that name."""
+        with translated(self.path / name):
+            try:
+                descriptor = self._open(name, os.O_RDONLY | os.O_NONBLOCK)
+            except FileNotFoundError:
+                return None
+            with os.fdopen(descriptor, "rb") as file:
+                _require_plain(descriptor)
+                return file.read()
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file anew, so that a reader, or a crash, finds the old content or the new and nothing between."""
+        temporary = f".sessionstore-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+        with translated(self.path / name):
+            try:
+                with os.fdopen(self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+                os.fsync(self._descriptor)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=self._descriptor)
+                raise
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add bytes to the end of a file, all or none; make the file where it is not there.
+
+        A last line that another program left without its line feed is ended first, so that nothing is glued to it.
+        """
+        with translated(self.path / name):
+            descriptor = self._open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK)
+            try:
+                _require_plain(descriptor)
+                size = os.fstat(descriptor).st_size
+                torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+                _append_whole(descriptor, b"\n" + data if torn else data, size)
+            finally:
+                os.close(descriptor)
+
+    def rename(self, name: str, other: str) -> None:
+        """Give a file another name. Where there is no such file, do nothing."""
+        with translated(self.path / name), contextlib.suppress(FileNotFoundError):
+            os.rename(name, other, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._descriptor)
+
+    def _wait_for(self, lock: int) -> None:
+        end = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise Unavailable(
+                        f"{self.path / LOCK_NAME} is held by another process for {LOCK_TIMEOUT_S:g} s", "timeout"
+                    ) from None
+                time.sleep(_LOCK_PAUSE_S)
+
+
+def agents_of(state_dir: Path) -> list[str]:
+    """Return the names of the directories under `agents`, sorted."""
+    path = state_dir / "agents"
+    with translated(path):
+        try:
+            with os.scandir(path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """Split a transcript into its raw lines; a last one without a line feed counts as a line."""
+    lines = data.split(b"\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _descend(state_dir: Path, names: tuple[str, ...], create: bool) -> int | None:
+    if create:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for name in names:
+            descriptor = _step(descriptor, name, create)
+    except FileNotFoundError:
+        return None
+    return descriptor
+
+
+def _step(parent: int, name: str, create: bool) -> int:
+    try:
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _require_plain(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.ELOOP, "not a plain file")
+
+
+def _append_whole(descriptor: int, data: bytes, size: int) -> None:
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
