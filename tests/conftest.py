@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pathlib
 from collections.abc import Callable
@@ -17,6 +18,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "operator"),
 hypothesis.settings.register_profile("short", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("long" if LONG else "short")
+
+
+def pytest_configure() -> None:
+    """Say that there is no event loop outside of async tests.
+
+    Where nothing is said, Python 3.11 makes one for whoever asks; pytest-asyncio asks between tests and closes only its
+    own, and a loop that nobody closed is a warning, so an error.
+    """
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
