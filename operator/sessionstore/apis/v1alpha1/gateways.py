@@ -127,7 +127,7 @@ class Gateway(meta.ClosedModel):
     """Scale it by load. Not carried out by this version, a warning says so; replicas are yours."""
 
     stickiness: StickinessAction = StickinessAction.REPORT
-    """What becomes of settings that tie clients to one pod. Remove is not carried out by this version; a warning says so."""
+    """What becomes of settings that tie clients to a pod. Remove is not carried out by this version: a warning."""
 
     def keyspace_or(self, store_name: str) -> str:
         """Return the keyspace, which is the store's name where none is given."""
