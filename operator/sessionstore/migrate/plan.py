@@ -1,0 +1,156 @@
+"""Decides about one session: what the source and the store each hold, and so what is to be done. Pure.
+
+How two sides can stand, seen from the source:
+
+    the store has            lines                          entry              standing
+    nothing                                                                    New
+    the same                 the same                       the same           Same
+    a part of ours           its lines begin ours           the same or older  NewerHere    append, set
+    ours and more            our lines begin its            the same or newer  NewerThere   nothing
+    anything else                                                              Conflict     the policy decides
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sessionstore.migrate.report import Account, Accounts
+
+
+class Policy(StrEnum):
+    """Who wins a conflict. The side that loses is kept as a document of the migration."""
+
+    NEWEST = "Newest"
+    KEEP_STORE = "KeepStore"
+    KEEP_SOURCE = "KeepSource"
+    FAIL = "Fail"
+    """Nothing is written at all, if there is any conflict."""
+
+
+class Standing(StrEnum):
+    """How source and store stand to each other."""
+
+    NEW = "New"
+    SAME = "Same"
+    NEWER_HERE = "NewerHere"
+    NEWER_THERE = "NewerThere"
+    CONFLICT = "Conflict"
+
+
+class Action(StrEnum):
+    """What is done. Each can be interrupted anywhere; planning again from what is there then ends the same way."""
+
+    CREATE = "Create"
+    NOTHING = "Nothing"
+    FINISH = "Finish"
+    """Write the entry once more: all lines are there, but appending them has moved the session's time."""
+    ADVANCE = "Advance"
+    """Write the entry, append the lines that the store lacks."""
+    REPLACE = "Replace"
+    """Keep the store's side as a document, then put the source's in its place."""
+    KEEP = "Keep"
+    """Keep the source's side as a document; the store stays as it is."""
+    REFUSE = "Refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides of a session that the store has, as facts.
+
+    Attributes:
+        entry_same: the canonical entries are equal.
+        common: how many lines both begin with; 0 where their transcripts have different ids.
+        here, there: how many lines the source and the store have.
+        here_ms: the source entry's `updatedAt`, 0 where it has none.
+        there_ms: the same of the store's entry.
+        moved_ms: when the store's session last moved; not before `there_ms`, later where lines were appended.
+    """
+
+    entry_same: bool
+    common: int
+    here: int
+    there: int
+    here_ms: int
+    there_ms: int
+    moved_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and why."""
+
+    standing: Standing
+    action: Action
+
+
+def decide(sides: Sides | None, policy: Policy) -> Decision:
+    """Decide about a session; `sides` is None where the store has none."""
+    if sides is None:
+        return Decision(Standing.NEW, Action.CREATE)
+    standing = _standing(sides)
+    if standing is Standing.CONFLICT:
+        return Decision(standing, _settle(sides, policy))
+    return Decision(standing, _ACTIONS.get(standing) or _same(sides))
+
+
+_ACTIONS = {Standing.NEWER_HERE: Action.ADVANCE, Standing.NEWER_THERE: Action.NOTHING}
+
+
+def _standing(sides: Sides) -> Standing:
+    store_begins_source = sides.common == sides.there
+    source_begins_store = sides.common == sides.here
+    if sides.entry_same and store_begins_source and source_begins_store:
+        return Standing.SAME
+    if store_begins_source and (sides.entry_same or sides.here_ms > sides.there_ms):
+        return Standing.NEWER_HERE
+    if source_begins_store and (sides.entry_same or sides.there_ms > sides.here_ms):
+        return Standing.NEWER_THERE
+    return Standing.CONFLICT
+
+
+def _same(sides: Sides) -> Action:
+    # Only appending moves a session's time past its entry's, and a session with the same lines was appended to by
+    # nobody but an earlier run of ours that ended before its last write.
+    return Action.FINISH if sides.here and sides.here_ms and sides.moved_ms != sides.here_ms else Action.NOTHING
+
+
+def _settle(sides: Sides, policy: Policy) -> Action:
+    if policy is Policy.NEWEST:
+        # Of two that moved at the same time the longer has more to lose; of equals the store's is live.
+        source_wins = (sides.here_ms, sides.here) > (sides.moved_ms, sides.there)
+        return Action.REPLACE if source_wins else Action.KEEP
+    return {Policy.KEEP_SOURCE: Action.REPLACE, Policy.KEEP_STORE: Action.KEEP, Policy.FAIL: Action.REFUSE}[policy]
+
+
+def account(decision: Decision, *, common: int, here: int) -> Accounts:
+    """Return how a session, and its `here` lines of which the store had `common`, are counted."""
+    if decision.standing is Standing.CONFLICT:
+        return Accounts(Account(conflicts=1), Account(conflicts=here))
+    if decision.action is Action.NOTHING:
+        return Accounts(Account(present=1), Account(present=here))
+    return Accounts(Account(migrated=1), Account(migrated=here - common, present=common))
+
+
+def decide_archive(*, exists: bool, is_longer: bool, common: int, here: int) -> Standing:
+    """Tell how an archive stands. Archives are written once and have no time: the store's side wins a conflict.
+
+    Args:
+        exists: the store has an archive of this name, perhaps without lines.
+        is_longer: the store's has more lines than the `common` ones.
+        common: how many lines both begin with.
+        here: how many lines the source's has.
+    """
+    if not exists:
+        return Standing.NEW
+    if common < here:
+        return Standing.CONFLICT if is_longer else Standing.NEWER_HERE
+    return Standing.NEWER_THERE if is_longer else Standing.SAME
+
+
+def account_archive(standing: Standing) -> Accounts:
+    """Return how an archive is counted."""
+    if standing is Standing.CONFLICT:
+        return Accounts(archives=Account(conflicts=1))
+    is_present = standing in (Standing.SAME, Standing.NEWER_THERE)
+    return Accounts(archives=Account(present=1) if is_present else Account(migrated=1))

@@ -1,0 +1,54 @@
+"""What OpenClaw's file names say, of the files era (up to 2026.7.1-2). Pure.
+
+Source: state directories that OpenClaw 2026.7.1-2 wrote; tests/fixtures/openclaw holds one.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+INDEX = "sessions.json"
+TRANSCRIPT_SUFFIX = ".jsonl"
+
+_ARCHIVE = re.compile(r".+\.jsonl\.(?:reset|deleted|bak)\.\d[\dTZ:.\-]*", re.DOTALL)
+_BESIDE = re.compile(
+    r"""
+    .+\.trajectory\.jsonl(?:\..+)?           # what an agent run did, for debugging; not the conversation
+    | .+\.trajectory-path\.json
+    | .+\.checkpoint\.[0-9a-fA-F-]{36}\.jsonl   # the state before a compaction
+    | .+\.tmp | .+\.lock                     # of a write that is under way, or died
+    | \.sessionstore-.+                      # our own file backend's
+    | skills-prompts                         # rebuilt from the skills
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+class FileKind(Enum):
+    """What a name in a sessions directory stands for."""
+
+    INDEX = "index"
+    TRANSCRIPT = "transcript"
+    ARCHIVE = "archive"
+    BESIDE = "beside"
+    """OpenClaw's own, and no part of a conversation: neither carried nor counted."""
+    UNKNOWN = "unknown"
+
+
+def kind_of(name: str) -> FileKind:
+    """Tell what a file or directory of this name is. The order matters: `x.trajectory.jsonl` is no transcript."""
+    if name == INDEX:
+        return FileKind.INDEX
+    if _BESIDE.fullmatch(name):
+        return FileKind.BESIDE
+    if _ARCHIVE.fullmatch(name):
+        return FileKind.ARCHIVE
+    if name.endswith(TRANSCRIPT_SUFFIX) and name != TRANSCRIPT_SUFFIX:
+        return FileKind.TRANSCRIPT
+    return FileKind.UNKNOWN
+
+
+def file_of(transcript_id: str) -> str:
+    """Return the file name of a transcript: its id is the stem."""
+    return transcript_id + TRANSCRIPT_SUFFIX

@@ -1,0 +1,175 @@
+"""The layout `agents/<agent>/sessions/`: `sessions.json`, transcripts and archives beside it.
+
+`find` looks through a state directory wherever it is mounted. `sessionFile` is an absolute path on the machine
+that wrote it, so files are known by base name within their own sessions directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sessionstore.openclaw import names, sessions_json, transcript
+from sessionstore.openclaw.names import FileKind
+from sessionstore.openclaw.problems import Problem, Reason, Refused, SourceError
+from sessionstore.openclaw.reader import Findings, Listing, Part, Reader
+from sessionstore.openclaw.sessions_json import BadEntry, RawEntry
+from sessionstore.openclaw.transcript import Line
+from sessionstore.openclaw.tree import Child, Kind, Tree, printable
+
+LAYOUT = "sessions.json"
+DEFAULT_MAX_FILE_BYTES = 1024**3
+
+_FAMILIAR = frozenset({"agents", "openclaw.json", "sessions"})
+
+
+def find(tree: Tree, max_file_bytes: int = DEFAULT_MAX_FILE_BYTES) -> Findings:
+    """Find the places that hold sessions, and what looks like sessions but cannot be read.
+
+    Raises: SourceError, with reason `NothingFound` for a directory that is no state directory at all.
+    """
+    top = tree.children()
+    _check_familiar(tree, top)
+    readers: list[Reader] = []
+    problems = list(_other_layouts(tree, top))
+    for agent in _agents(tree, top, problems):
+        folder = f"agents/{agent}"
+        for child in tree.children(folder):
+            if child.name == "sessions" and child.kind is Kind.FOLDER:
+                readers.append(SessionsFolder(tree, agent, f"{folder}/sessions", max_file_bytes))
+            elif child.name == "sessions":
+                problems.append(_not_taken(child, f"{folder}/sessions", agent))
+    return Findings(tuple(readers), tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsFolder:
+    """One agent's sessions directory; a `reader.Reader`."""
+
+    tree: Tree
+    agent: str
+    folder: str
+    max_file_bytes: int
+
+    @property
+    def layout(self) -> str:
+        return LAYOUT
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder}/{names.INDEX}"
+
+    def entries(self) -> Iterator[RawEntry | BadEntry]:
+        """Go through the entries of `sessions.json`; where there is none, there are none."""
+        if not any(child.name == names.INDEX for child in self.tree.children(self.folder)):
+            return
+        with self.tree.open(self.path, self.max_file_bytes) as stream:
+            try:
+                raw = stream.read()
+            except OSError as error:
+                raise Refused(Reason.UNREADABLE, f"cannot be read: {error.strerror}") from error
+        yield from sessions_json.read_entries(raw)
+
+    def listing(self) -> Listing:
+        """Sort the directory's names by what they stand for."""
+        transcripts: dict[str, Part] = {}
+        archives: list[Part] = []
+        refused: dict[str, Problem] = {}
+        beside = 0
+        for child in self.tree.children(self.folder):
+            kind = names.kind_of(child.name)
+            problem = self._refusal(child, kind)
+            if problem:
+                refused[child.name] = problem
+            elif kind is FileKind.TRANSCRIPT:
+                transcripts[child.name.removesuffix(names.TRANSCRIPT_SUFFIX)] = self._part(child)
+            elif kind is FileKind.ARCHIVE:
+                archives.append(self._part(child))
+            else:
+                beside += kind is FileKind.BESIDE
+        return Listing(transcripts, tuple(archives), beside, refused)
+
+    def lines(self, part: Part) -> Iterator[Line]:
+        """Stream a file's lines; one that is torn comes last."""
+        with self.tree.open(part.path, self.max_file_bytes) as stream:
+            try:
+                yield from transcript.read_lines(stream)
+            except OSError as error:
+                raise Refused(Reason.UNREADABLE, f"cannot be read: {error.strerror}") from error
+
+    def _part(self, child: Child) -> Part:
+        return Part(f"{self.folder}/{child.name}", child.name, child.size)
+
+    def _refusal(self, child: Child, kind: FileKind) -> Problem | None:
+        path = f"{self.folder}/{child.name}"
+        if kind is FileKind.BESIDE:
+            return None
+        if kind is FileKind.UNKNOWN:
+            return _unknown(child.name, path, self.agent)
+        if child.kind is not Kind.FILE:
+            # The index is opened, and refused, by `entries`.
+            return None if kind is FileKind.INDEX else _not_taken(child, path, self.agent)
+        if child.size > self.max_file_bytes and kind is not FileKind.INDEX:
+            detail = f"{child.size} bytes; the limit is {self.max_file_bytes} (--max-file-bytes)"
+            return Problem(printable(path), Reason.TOO_LARGE, detail, self.agent)
+        return None
+
+
+def _agents(tree: Tree, top: tuple[Child, ...], problems: list[Problem]) -> Iterator[str]:
+    for child in top:
+        if child.name == "agents" and child.kind is not Kind.FOLDER:
+            problems.append(_not_taken(child, child.name, None))
+        elif child.name == "agents":
+            for agent in tree.children(child.name):
+                if agent.kind is Kind.FOLDER:
+                    yield agent.name
+                else:
+                    problems.append(_not_taken(agent, f"agents/{agent.name}", None))
+
+
+def _not_taken(child: Child, path: str, agent: str | None) -> Problem:
+    if child.kind is Kind.SYMLINK:
+        return Problem(printable(path), Reason.SYMLINK, "a symbolic link is not followed", agent)
+    return Problem(printable(path), Reason.SPECIAL_FILE, f"{child.kind.value}, which is not expected here", agent)
+
+
+def _unknown(name: str, path: str, agent: str) -> Problem:
+    if name.startswith(f"{names.INDEX}.bak"):
+        return Problem(printable(path), Reason.UNSUPPORTED_LAYOUT, "a rotated index; its keys are not carried", agent)
+    return Problem(printable(path), Reason.UNKNOWN_FILE, "not a file that OpenClaw keeps sessions in", agent)
+
+
+def _other_layouts(tree: Tree, top: tuple[Child, ...]) -> Iterator[Problem]:
+    """Go through what may hold sessions in a form that is not read yet: said aloud, since silence loses them."""
+    unread = Reason.UNSUPPORTED_LAYOUT
+    for child in top:
+        if child.name in ("sessions", "sessions.d", "archived"):
+            yield Problem(child.name, unread, "may hold sessions in a form that is not read yet")
+        elif names.kind_of(child.name) in (FileKind.TRANSCRIPT, FileKind.ARCHIVE):
+            yield Problem(printable(child.name), unread, "a transcript outside agents/<agent>/sessions is not read yet")
+    if any(child.name == "agents" and child.kind is Kind.FOLDER for child in top):
+        for agent in tree.children("agents"):
+            folder = f"agents/{agent.name}/agent"
+            if agent.kind is Kind.FOLDER and _holds(tree, f"agents/{agent.name}", "agent"):
+                for child in tree.children(folder):
+                    if child.name.endswith(".sqlite"):
+                        yield Problem(
+                            printable(f"{folder}/{child.name}"),
+                            unread,
+                            "sessions of OpenClaw 2026.8 or later",
+                            agent.name,
+                        )
+
+
+def _holds(tree: Tree, path: str, name: str) -> bool:
+    return any(child.name == name and child.kind is Kind.FOLDER for child in tree.children(path))
+
+
+def _check_familiar(tree: Tree, top: tuple[Child, ...]) -> None:
+    found = {child.name for child in top}
+    if found & _FAMILIAR or any(names.kind_of(name) is FileKind.TRANSCRIPT for name in found):
+        return
+    hint = "name the directory that holds agents/ and openclaw.json"
+    if ".openclaw" in found:
+        hint = f"did you mean {tree.root}/.openclaw?"
+    raise SourceError("NothingFound", f"{tree.root} is not OpenClaw's state directory: it has no agents/; {hint}")
