@@ -1,0 +1,64 @@
+"""The backends that the one suite runs on. Redis is real, and spoken to with a gateway's rights and no more."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sessionstore.sessions import SessionStorage, Store, open_store
+from tests import redis_server
+
+DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "capabilities.yaml").read_text())
+_keyspaces = (f"contract-{number}" for number in itertools.count(1))
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One backend, empty, as one test has it."""
+
+    name: str
+    config: SessionStorage
+    url: str
+    declared: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
+    with redis_server.running(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def keyspace() -> str:
+    return next(_keyspaces)
+
+
+@pytest.fixture
+def redis_config(server: redis_server.RedisServer, keyspace: str) -> SessionStorage:
+    return server.add_user(keyspace)
+
+
+@pytest.fixture(params=DECLARED)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    name = request.param
+    if name == "redis":
+        config = request.getfixturevalue("redis_config")
+        url = request.getfixturevalue("server").url(config)
+    elif name == "file":
+        config = SessionStorage(backend="file", state_dir=str(tmp_path / "state"))
+        url = f"file://{tmp_path / 'state'}"
+    else:
+        config, url = SessionStorage(backend="memory"), "memory://"
+    return Backend(name, config, url, DECLARED[name])
+
+
+@pytest.fixture
+async def store(backend: Backend) -> AsyncIterator[Store]:
+    async with open_store(backend.config) as opened:
+        yield opened
