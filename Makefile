@@ -18,7 +18,8 @@ SESSIONSTORE := $(BIN)/sessionstore
 PYTEST := $(PYTHON) -m pytest --ignore=tests/bench --keep-cluster
 TESTS ?= tests
 CLUSTER := $(PYTHON) -m tests.cluster
-HELM = $$($(CLUSTER) setup)/helm
+# kubectl and helm on the PATH, and the kubeconfig of the test cluster.
+WITH_TOOLS := tools=$$($(CLUSTER) env) && eval "$$tools"
 
 .PHONY: help
 help: ## show this list
@@ -26,7 +27,7 @@ help: ## show this list
 
 .PHONY: demo
 demo: venv ## show the whole line on a kind cluster: migrate, share, scale, kill, continue
-	eval "$$($(CLUSTER) env)" && $(PYTHON) examples/demo.py $(ARGS)
+	$(WITH_TOOLS) && $(PYTHON) examples/demo.py $(ARGS)
 
 .PHONY: test
 test: venv packages ## run all tests, with small counts; what CI runs (TESTS=path ARGS='-k word' for some)
@@ -51,26 +52,22 @@ lint: venv ## check format, rules, types, imports, shell scripts, and that nothi
 	@$(MAKE) --no-print-directory drift
 
 # A chart carries its own copy: Helm reads nothing outside of a chart's directory.
-CRDS := crds/sessionstores.yaml $(wildcard charts/sessionstore/crds/sessionstores.yaml)
+CRD_DIRECTORIES := crds charts/sessionstore/files
 
 .PHONY: drift
-drift: venv ## check that the CRD and the install manifest are what the code and the chart make
-	for file in $(CRDS); do \
-	  $(SESSIONSTORE) crds | diff -u $$file - || { echo "$$file has drifted; run \`make crds\`" >&2; exit 1; }; \
-	done
-	$(HELM) lint --quiet charts/sessionstore
-	$(RENDER) | diff -u manifests/install.yaml - || { echo 'manifests/install.yaml has drifted; run `make manifests`' >&2; exit 1; }
+drift: venv ## check that the CRD, its reference page and the install manifest are what they are generated from
+	$(SESSIONSTORE) crds --check $(CRD_DIRECTORIES:%=%/sessionstores.yaml)
+	$(SESSIONSTORE) crds --docs --check docs/reference/sessionstore.md
+	$(WITH_TOOLS) && helm lint --quiet charts/sessionstore && charts/render.sh --check
 
 .PHONY: crds
-crds: venv ## generate the CustomResourceDefinition from the models
-	for file in $(CRDS); do $(SESSIONSTORE) crds > $$file.new; mv $$file.new $$file; done
-
-RENDER = $(HELM) template sessionstore charts/sessionstore --namespace sessionstore-system --include-crds
+crds: venv ## generate the CustomResourceDefinition and its reference page from the models
+	for directory in $(CRD_DIRECTORIES); do $(SESSIONSTORE) crds -o $$directory; done
+	$(SESSIONSTORE) crds --docs -o docs/reference
 
 .PHONY: manifests
 manifests: venv ## render the chart, with its defaults, to manifests/install.yaml
-	$(RENDER) > manifests/install.yaml.new
-	mv manifests/install.yaml.new manifests/install.yaml
+	$(WITH_TOOLS) && charts/render.sh
 
 .PHONY: bench
 bench: venv packages ## print measurements; nothing is asserted about them

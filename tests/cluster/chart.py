@@ -39,9 +39,6 @@ def install(cluster: Cluster, *settings: str) -> Release:
         f"redis.image={images.REDIS.reference}",
         *settings,
     )
-    # Helm installs what lies in a chart's crds/ once and never upgrades it; a cluster that is used again needs the new.
-    if (CHART / "crds").is_dir():
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
     with progress.step(f"installing the chart into {NAMESPACE}"):
         cluster.helm(
             *("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
