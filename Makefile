@@ -48,7 +48,7 @@ lint: venv ## check format, rules, types, imports, shell scripts, and that nothi
 	$(BIN)/mypy
 	$(BIN)/mypy tests/cluster tests/kind/conftest.py tests/conftest.py
 	$(BIN)/lint-imports
-	bash -n $(wildcard requirements/*.sh tests/cluster/*.sh) .ci/run
+	for script in .ci/run $(wildcard requirements/*.sh tests/cluster/*.sh charts/*.sh); do bash -n $$script; done
 	@$(MAKE) --no-print-directory drift
 
 # A chart carries its own copy: Helm reads nothing outside of a chart's directory.

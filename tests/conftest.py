@@ -10,7 +10,9 @@ from collections.abc import Callable
 import hypothesis
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from tests.cluster import machine
+
+ROOT = machine.ROOT
 LONG = os.environ.get("SESSIONSTORE_LONG") == "1"
 
 # Processes that tests start find the package as this one does. Nothing is asserted about speed, hypothesis' included.
@@ -41,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def count() -> Callable[[int, int], int]:
     """Choose how often: `count(3, 20)` is 3 in `make test`, and the 20 that the issue names in `make test-long`."""
     return lambda short, full: full if LONG else short
+
+
+@pytest.fixture(scope="session")
+def helm() -> pathlib.Path:
+    """The helm that the cluster is set up with; asking for it sets the machine up, but creates no cluster."""
+    return machine.prepare().program("helm")
 
 
 def _needs_cluster(item: pytest.Item) -> bool:
