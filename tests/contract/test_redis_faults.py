@@ -1,0 +1,290 @@
+"""Redis away, full, changed by hand or laid out otherwise: always an error that says so, never an empty session."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sessionstore.sessions import (
+    ConfigurationError,
+    SessionKey,
+    SessionStorage,
+    Store,
+    Unavailable,
+    Unreadable,
+    iterate,
+    layout,
+    open_store,
+)
+from tests import redis_server
+
+# Far beyond the configured second: a busy machine must not fail the test, a call that hangs must.
+DEADLINE_S = 60
+CALLS = [
+    pytest.param(lambda store: store.get("k"), id="get"),
+    pytest.param(lambda store: store.set("k", {}), id="set"),
+    pytest.param(lambda store: store.delete("k"), id="delete"),
+    pytest.param(lambda store: store.exists("k"), id="exists"),
+    pytest.param(lambda store: store.append("k", [b"x"]), id="append"),
+    pytest.param(lambda store: store.rewrite("k", [b"x"]), id="rewrite"),
+    pytest.param(lambda store: store.read("k"), id="read"),
+    pytest.param(lambda store: store.list(), id="list"),
+    pytest.param(lambda store: store.put_archive("main", "a.jsonl.bak.1", []), id="put_archive"),
+    pytest.param(lambda store: store.get_document("d"), id="get_document"),
+]
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[redis_server.RedisServer]:
+    """A server that a test may stop."""
+    with redis_server.running(tmp_path / "redis") as running:
+        yield running
+
+
+@pytest.fixture
+async def store(redis_config: SessionStorage) -> AsyncIterator[Store]:
+    async with open_store(redis_config) as opened:
+        await opened.set("k", {"sessionId": "s"})
+        await opened.append("k", [b"1", b"2"])
+        yield opened
+
+
+@pytest.fixture
+def names(keyspace: str) -> layout.KeyNames:
+    return layout.KeyNames(keyspace)
+
+
+def impatient(config: SessionStorage) -> SessionStorage:
+    return dataclasses.replace(config, connect_timeout=0.5, operation_timeout=1)
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_server_that_hangs_is_unavailable_for_every_call(own_server: redis_server.RedisServer, call) -> None:
+    async with open_store(impatient(own_server.add_user("chat"))) as store:
+        await store.set("k", {"sessionId": "s"})
+        os.kill(own_server.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(Unavailable) as caught:
+                await asyncio.wait_for(call(store), DEADLINE_S)
+        finally:
+            os.kill(own_server.process.pid, signal.SIGCONT)
+        assert caught.value.reason == "timeout"
+
+
+async def test_a_server_that_hangs_and_wakes_serves_the_same_store_again(own_server: redis_server.RedisServer) -> None:
+    async with open_store(impatient(own_server.add_user("chat"))) as store:
+        await store.set("k", {"n": 1})
+        os.kill(own_server.process.pid, signal.SIGSTOP)
+        try:
+            results = await asyncio.gather(*(store.get(f"other-{n}") for n in range(40)), return_exceptions=True)
+        finally:
+            os.kill(own_server.process.pid, signal.SIGCONT)
+        assert all(isinstance(result, Unavailable) for result in results)
+        # An answer to one of the calls that gave up must not be taken for the answer to another.
+        found = await asyncio.gather(*(store.get("k") for _ in range(40)))
+        assert {session.entry["n"] for session in found} == {1}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_server_that_is_gone_is_unavailable_for_every_call(own_server: redis_server.RedisServer, call) -> None:
+    async with open_store(impatient(own_server.add_user("chat"))) as store:
+        await store.set("k", {"sessionId": "s"})
+        own_server.process.kill()
+        own_server.process.wait()
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(call(store), DEADLINE_S)
+
+
+async def test_a_store_may_be_opened_while_its_server_is_away() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        async with open_store(f"redis://127.0.0.1:{port}?operation_timeout=2") as store:
+            with pytest.raises(Unavailable, match=f"127.0.0.1:{port}") as caught:
+                await store.get("k")
+    assert caught.value.reason == "connection"
+
+
+async def test_a_restarted_server_has_forgotten_the_scripts_and_is_taught_again(
+    server: redis_server.RedisServer, store: Store
+) -> None:
+    with server.admin() as admin:
+        admin.script_flush()
+    assert (await store.append("k", [b"3"])).lines == 3
+
+
+async def test_a_rotated_password_needs_no_restart(server: redis_server.RedisServer, keyspace: str) -> None:
+    async with open_store(server.add_user(keyspace, "first")) as store:
+        await store.set("k", {"n": 1})
+        server.add_user(keyspace, "second")
+        with server.admin() as admin:
+            admin.client_kill_filter(_type="normal", skipme=True)
+        assert (await store.get("k")).entry["n"] == 1
+        assert (await store.set("k", {"n": 2})).revision == 2
+
+
+async def test_a_wrong_password_is_told_from_an_absent_session(server: redis_server.RedisServer, keyspace: str) -> None:
+    config = server.add_user(keyspace)
+    Path(config.redis_password_file).write_text("wrong")
+    async with open_store(config) as store:
+        with pytest.raises(Unavailable) as caught:
+            await store.get("k")
+    assert caught.value.reason == "auth"
+    assert "wrong" not in str(caught.value)
+
+
+async def test_a_missing_password_file_is_named(server: redis_server.RedisServer, keyspace: str) -> None:
+    config = dataclasses.replace(server.add_user(keyspace), redis_password_file="/nowhere/password")
+    async with open_store(config) as store:
+        with pytest.raises(Unavailable, match="/nowhere/password") as caught:
+            await store.get("k")
+    assert caught.value.reason == "auth"
+
+
+async def test_a_missing_authority_is_a_configuration_error(redis_config: SessionStorage) -> None:
+    with pytest.raises(ConfigurationError, match=r"/nowhere/ca\.crt"):
+        await open_store(dataclasses.replace(redis_config, redis_tls=True, redis_ca_file="/nowhere/ca.crt"))
+
+
+async def test_a_full_server_refuses_writes_and_still_serves(own_server: redis_server.RedisServer) -> None:
+    async with open_store(own_server.add_user("chat")) as store:
+        await store.set("k", {"sessionId": "s"})
+        with own_server.admin() as admin:
+            admin.config_set("maxmemory", 1)
+        for call in (store.set("k", {"x": 1}), store.append("k", [b"x"])):
+            with pytest.raises(Unavailable) as caught:
+                await call
+            assert caught.value.reason == "full"
+        assert (await store.get("k")).entry["sessionId"] == "s"
+        assert (await store.read("k")).lines == ()
+
+
+async def test_a_replica_takes_no_writes_and_says_so(own_server: redis_server.RedisServer, tmp_path: Path) -> None:
+    async with open_store(own_server.add_user("chat")) as store:
+        await store.set("k", {})
+        with own_server.admin() as admin:
+            admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(Unavailable) as caught:
+            await store.set("k", {})
+    assert caught.value.reason == "readonly"
+
+
+async def test_a_user_without_the_rights_is_told_apart(server: redis_server.RedisServer, keyspace: str) -> None:
+    config = dataclasses.replace(server.add_user(keyspace), keyspace="somebody-elses")
+    async with open_store(config) as store:
+        with pytest.raises(Unavailable) as caught:
+            await store.get("k")
+    assert caught.value.reason == "permission"
+
+
+DAMAGE = [
+    pytest.param(lambda redis, key: redis.set(key, "x"), id="another type"),
+    pytest.param(lambda redis, key: redis.hset(key, "j", "{"), id="a torn entry"),
+    pytest.param(lambda redis, key: redis.hdel(key, "j"), id="no entry"),
+    pytest.param(lambda redis, key: redis.hdel(key, "r"), id="no revision"),
+    pytest.param(lambda redis, key: redis.hset(key, "r", "many"), id="a revision that is no number"),
+    pytest.param(lambda redis, key: redis.hset(key, "s", "frozen"), id="a status of a later version"),
+    pytest.param(lambda redis, key: redis.hdel(key, "n:s"), id="a transcript without length"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_damaged_record_is_unreadable_and_named(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames, damage
+) -> None:
+    with server.admin() as admin:
+        damage(admin, names.entry("main", "k"))
+    with pytest.raises(Unreadable, match="main/k"):
+        await store.get("k")
+
+
+@pytest.mark.parametrize("damage", [d for d in DAMAGE if d.id not in ("a torn entry", "no entry")])
+async def test_a_damaged_record_is_not_written_over(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames, damage
+) -> None:
+    with server.admin() as admin:
+        damage(admin, names.entry("main", "k"))
+    with pytest.raises(Unreadable, match="main/k"):
+        await store.append("k", [b"3"])
+    with server.admin() as admin:
+        assert admin.lrange("s".join(names.transcript_parts("main", "k")), 0, -1) == [b"1", b"2"]
+
+
+async def test_a_transcript_that_lost_lines_is_unreadable(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames
+) -> None:
+    with server.admin() as admin:
+        admin.lpop("s".join(names.transcript_parts("main", "k")))
+    for call in (store.read("k"), store.append("k", [b"3"]), store.rewrite("k", [])):
+        with pytest.raises(Unreadable, match="should have 2 lines and has 1"):
+            await call
+
+
+async def test_a_lost_record_is_told_by_list_and_cleared_by_delete(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames
+) -> None:
+    with server.admin() as admin:
+        admin.delete(names.entry("main", "k"))
+    with pytest.raises(Unreadable, match="main/k"):
+        await store.list()
+    assert await store.delete("k") is False
+    assert (await store.list()).items == ()
+
+
+@pytest.mark.parametrize(("field", "value"), [("layout", 2), ("buckets", 128)])
+async def test_a_keyspace_that_is_laid_out_otherwise_is_refused(
+    server: redis_server.RedisServer, redis_config: SessionStorage, names: layout.KeyNames, field: str, value: int
+) -> None:
+    with server.admin() as admin:
+        admin.hset(names.meta, field, value)
+    async with open_store(redis_config) as store:
+        with pytest.raises(Unreadable, match=f"{field} {value}"):
+            await store.set("k", {})
+    with server.admin() as admin:
+        assert not admin.exists(names.entry("main", "k"))
+
+
+async def test_a_call_that_gives_up_leaves_no_answer_behind(store: Store) -> None:
+    for _ in range(20):
+        task = asyncio.ensure_future(store.get("k"))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert (await store.get("k")).entry["sessionId"] == "s"
+    assert await store.exists("nobody") is False
+
+
+async def test_keyspaces_of_one_server_do_not_see_each_other(server: redis_server.RedisServer, store: Store) -> None:
+    async with open_store(server.add_user("another-keyspace")) as other:
+        assert await other.get("k") is None
+        assert [info async for info in iterate(other)] == []
+        await other.set("k", {"mine": True})
+    assert (await store.get("k")).entry["sessionId"] == "s"
+
+
+async def test_the_layout_is_the_documented_one(
+    server: redis_server.RedisServer, store: Store, keyspace: str, names: layout.KeyNames
+) -> None:
+    await store.put_archive("main", "s.jsonl.bak.1", [b"1"])
+    await store.put_document("d", b"1")
+    b, x = (layout.bucket_of("main", name) for name in ("k", "s.jsonl.bak.1"))
+    with server.admin() as admin:
+        found = {key.decode() for key in admin.keys(f"sst:{keyspace}:*")}
+        assert admin.hgetall(names.meta) == {b"layout": b"1", b"buckets": b"64"}
+        record = admin.hgetall(names.entry("main", "k"))
+        event = admin.xrevrange(names.feed(b), count=1)[0][1]
+    p = f"sst:{keyspace}"
+    assert found == {
+        f"{p}:meta", f"{p}:{{b{b}}}:e:main:k", f"{p}:{{b{b}}}:t:main:s:k", f"{p}:{{b{b}}}:i", f"{p}:{{b{b}}}:f",
+        f"{p}:{{b{x}}}:a", f"{p}:{{b{x}}}:x:main:s.jsonl.bak.1", f"{p}:d", f"{p}:d:d",
+    }  # fmt: skip
+    assert set(record) == {b"j", b"r", b"s", b"c", b"u", b"w", b"t", b"sid", b"g:s", b"n:s"}
+    assert event == {b"a": b"main", b"k": b"k", b"r": b"2", b"o": b"append"}
+    assert SessionKey("main", "k") == (await store.list()).items[0].key
