@@ -1,0 +1,71 @@
+{{- define "sessionstore.name" -}}
+{{- if contains "sessionstore" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-sessionstore" (.Release.Name | trunc 27 | trimSuffix "-") }}{{ end }}
+{{- end }}
+
+{{- define "sessionstore.selector" -}}
+app.kubernetes.io/name: sessionstore-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sessionstore.labels" -}}
+{{ include "sessionstore.selector" . }}
+app.kubernetes.io/part-of: sessionstore
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "sessionstore.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- /* What the operator may do in each namespace that it serves. One list, for a ClusterRole or for Roles.
+tests/unit/charts compares it with the table that the code was reviewed by. */ -}}
+{{- define "sessionstore.rules" -}}
+# The stores themselves: their specs are read, of them only the status is written.
+- apiGroups: [sessionstore.dev]
+  resources: [sessionstores]
+  verbs: [get, list, watch]
+- apiGroups: [sessionstore.dev]
+  resources: [sessionstores/status]
+  verbs: [patch]
+# What a store runs: its children, made by server-side apply (which asks for create and patch).
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch]
+# Volumes: found by migration sources, grown where storage.size grows. Never deleted.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, patch]
+# Why something does not come up, in the words of scheduler, kubelet and controllers; and our own events.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create, patch]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list]
+# Gateways are injected and watched; a store is a StatefulSet.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, patch]
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, patch, create, delete]
+# The fence of a migration scales a gateway to 0 and back.
+- apiGroups: [apps]
+  resources: [deployments/scale, statefulsets/scale]
+  verbs: [get, patch]
+# Migrations run as Jobs.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+{{- end }}
