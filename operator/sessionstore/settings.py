@@ -63,8 +63,11 @@ class OperatorSettings:
         if missing:
             raise ValueError(f"set {', '.join(missing)}; the chart does so, see docs/reference/settings.md")
         return cls(
-            **{field: environ[variable] for field, variable in required.items()},
-            image_pull_policy=environ.get("SESSIONSTORE_OPERATOR_IMAGE_PULL_POLICY", cls.image_pull_policy),
+            operator_image=environ[required["operator_image"]],
+            redis_image=environ[required["redis_image"]],
+            pod_name=environ[required["pod_name"]],
+            pod_namespace=environ[required["pod_namespace"]],
+            image_pull_policy=environ.get("SESSIONSTORE_OPERATOR_IMAGE_PULL_POLICY") or "IfNotPresent",
             watch_namespaces=tuple(
                 name.strip() for name in environ.get("SESSIONSTORE_WATCH_NAMESPACES", "").split(",") if name.strip()
             ),

@@ -94,7 +94,9 @@ class Scene:
 
     def call(self, pod: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Call the example gateway in one pod, by its own loopback."""
-        answer = self.kubectl("exec", pod, "-c", "gateway", "--", "python3", "-c", _CALL, method, path, json.dumps(body))
+        answer = self.kubectl(
+            "exec", pod, "-c", "gateway", "--", "python3", "-c", _CALL, method, path, json.dumps(body)
+        )
         return dict(json.loads(answer))
 
     def in_pod(self, pod: str, *command: str, container: str = "gateway") -> str:
@@ -106,11 +108,10 @@ class Scene:
         """Unpack a state directory onto a claim, as the gateway's own user."""
         self.apply(filler(claim))
         self.kubectl("wait", "pod/filler", "--for=condition=Ready", f"--timeout={UP_S:.0f}s")
-        unpack = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|gz').extractall('/state', filter='data')"
         subprocess.run(
             [
                 *(str(self.cluster.kubectl.program), "exec", "-i", "filler", "--namespace", self.namespace),
-                *("--", "python3", "-c", unpack),
+                *("--", "python3", "-c", _UNPACK),
             ],
             stdin=archive.open("rb"),
             env={"KUBECONFIG": str(self.cluster.kubectl.kubeconfig)},
@@ -120,11 +121,17 @@ class Scene:
         self.kubectl("delete", "pod", "filler", "--grace-period=0", "--force")
 
 
+_UNPACK = """
+import sys, tarfile
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz").extractall("/state", filter="data")
+"""
+
 _CALL = """
 import json, sys, urllib.error, urllib.request
 method, path, body = sys.argv[1:]
 data = None if body == "null" else body.encode()
-request = urllib.request.Request("http://127.0.0.1:18789" + path, data, {"content-type": "application/json"}, method=method)
+headers = {"content-type": "application/json"}
+request = urllib.request.Request("http://127.0.0.1:18789" + path, data, headers, method=method)
 try:
     print(urllib.request.urlopen(request, timeout=20).read().decode())
 except urllib.error.HTTPError as error:
@@ -157,7 +164,9 @@ def a_store(name: str = "chat", **spec: Any) -> dict[str, Any]:
 
 def a_bound_store(mode: str | None = "Run", **spec: Any) -> dict[str, Any]:
     """A store with the example gateway bound, and its volume as a migration source unless `mode` is None."""
-    gateways = [{"name": "openclaw", "workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "openclaw"}}]
+    gateways = [
+        {"name": "openclaw", "workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "openclaw"}}
+    ]
     sources = [{"name": "old-home", "persistentVolumeClaim": "openclaw-home-pvc", "path": "/"}]
     migration = {"migration": {"mode": mode, "sources": sources}} if mode else {}
     return a_store(**{"gateways": gateways, **migration, **spec})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import pathlib
 import tarfile
@@ -58,7 +59,9 @@ def _fixture_lines() -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = {}
     with tarfile.open(stores.FIXTURE) as archive:
         files = {
-            pathlib.PurePosixPath(m.name): (archive.extractfile(m) or io.BytesIO()).read() for m in archive if m.isfile()
+            pathlib.PurePosixPath(m.name): (archive.extractfile(m) or io.BytesIO()).read()
+            for m in archive
+            if m.isfile()
         }
     for path, content in files.items():
         if path.name != "sessions.json":
@@ -93,7 +96,7 @@ def test_sessions_of_one_volume_are_shared_by_three_pods_and_outlive_them(on_fil
     assert {answer["pod"] for answer in answers} == set(pods)
     # Each answer saw all that was said before, through whichever pod.
     seen = [before["lines"], *(answer["lines"] for answer in answers)]
-    assert all(later > earlier for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(seen))
 
     scene.kubectl("delete", "pod", "chat-redis-0", *pods)
     scene.wait(lambda: not set(scene.gateway_pods()) & set(pods), "the old pods to go")

@@ -1,4 +1,4 @@
-"""The operator itself: killed, doubled, absent. It is installed once; these tests stop and start it, so they run last."""
+"""The operator itself: killed, doubled, absent. It is installed once; these tests stop it and start it again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_when_the_leader_is_killed_the_other_takes_over_within_20_s(scene: store
     _kill(house, leader)
 
     # The bound is the issue's promise, not a measure of this machine: the Lease runs out after 15 s.
-    taken = house.wait(lambda: _leader(house) not in ("", leader) and _leader(house), "the other to lead", deadline_s=20)
+    taken = house.wait(
+        lambda: _leader(house) not in ("", leader) and _leader(house), "the other to lead", deadline_s=20
+    )
     assert taken in _pods(house)
     scene.apply(stores.a_store())
     scene.wait_ready()

@@ -88,7 +88,11 @@ def _wait_for_a_pass(scene: stores.Scene) -> None:
     ("what", "name", "patch", "path"),
     [
         pytest.param(
-            "statefulset", "chat-redis", {"spec": {"replicas": 0}}, ("spec", "replicas"), id="replicas of the StatefulSet"
+            "statefulset",
+            "chat-redis",
+            {"spec": {"replicas": 0}},
+            ("spec", "replicas"),
+            id="replicas of the StatefulSet",
         ),
         pytest.param(
             "service", "chat-redis", {"spec": {"publishNotReadyAddresses": True}}, ("spec", "type"), id="Service"
@@ -108,7 +112,8 @@ def test_a_hand_edited_child_is_put_back(
     scene.patch(what, name, patch)
 
     scene.wait(
-        lambda: scene.get(what, name)[path[0]].get(path[1]) == before[path[0]].get(path[1]), f"{what} {name} to be put back"
+        lambda: scene.get(what, name)[path[0]].get(path[1]) == before[path[0]].get(path[1]),
+        f"{what} {name} to be put back",
     )
 
 
@@ -198,7 +203,12 @@ def test_a_secret_that_is_not_there_is_said_and_heals(scene: stores.Scene) -> No
     found = scene.wait_condition("CredentialsReady", "SecretNotFound")
     assert "'mine'" in found["message"]
 
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"password": "s3cret-own"}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "mine"},
+        "stringData": {"password": "s3cret-own"},
+    }
     scene.apply(secret)
 
     scene.wait_ready()
@@ -229,7 +239,8 @@ def test_secrets_are_seen_nowhere(scene: stores.Scene, operator_chart: chart.Rel
     scene.apply(stores.a_store())
     scene.wait_ready()
     passwords = {
-        name: base64.b64decode(value).decode() for name, value in scene.get("secret", "chat-credentials")["data"].items()
+        name: base64.b64decode(value).decode()
+        for name, value in scene.get("secret", "chat-credentials")["data"].items()
     }
     assert passwords and all(len(password) >= 32 for password in passwords.values())
 
@@ -242,7 +253,12 @@ def test_secrets_are_seen_nowhere(scene: stores.Scene, operator_chart: chart.Rel
             "logs", "-n", operator_chart.namespace, "-l", "app.kubernetes.io/name=sessionstore", "--tail=-1", "--prefix"
         ),
         "processes": scene.kubectl(
-            "exec", "chat-redis-0", "--", "sh", "-c", "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; done"
+            "exec",
+            "chat-redis-0",
+            "--",
+            "sh",
+            "-c",
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; done",
         ),
     }
     assert "redis-server" in places["processes"]

@@ -15,7 +15,7 @@ import click
 import kopf
 
 from sessionstore import settings as operator_settings
-from sessionstore.engines.redis import redis_engine
+from sessionstore.engines.redis import standalone
 from sessionstore.handlers import health, startup, triggers
 from sessionstore.kube import client, lease
 from sessionstore.reconcile import frame, queue
@@ -52,7 +52,7 @@ async def _run(settings: operator_settings.OperatorSettings) -> None:
         await stack.enter_async_context(health.serve(pulse, settings.health_port))
         runtime = frame.Runtime(
             kube=kube,
-            engines={"redis": redis_engine.RedisEngine()},
+            engines={"redis": standalone.RedisEngine()},
             settings=settings,
             now=lambda: datetime.now(UTC),
             new_password=lambda: secrets.token_urlsafe(32),

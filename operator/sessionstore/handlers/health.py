@@ -53,11 +53,17 @@ async def serve(pulse: Pulse, port: int) -> AsyncIterator[None]:
 
     async def healthz(_: web.Request) -> web.Response:
         if pulse.lag_s > MAX_LAG_S:
-            return web.Response(status=503, text=f"the watch has been silent for {pulse.lag_s:.0f} s while the Lease moved\n")
+            return web.Response(
+                status=503, text=f"the watch has been silent for {pulse.lag_s:.0f} s while the Lease moved\n"
+            )
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if pulse.started else web.Response(status=503, text="no answer from the API server yet\n")
+        return (
+            web.Response(text="ok\n")
+            if pulse.started
+            else web.Response(status=503, text="no answer from the API server yet\n")
+        )
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])

@@ -22,7 +22,7 @@ def register(registry: kopf.OperatorRegistry, add: Add, saw_lease: Callable[[str
     stores = _Stores(add)
 
     @kopf.on.event("sessionstore.dev", "v1alpha1", "sessionstores", registry=registry)
-    async def on_store(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 -- kopf's name
+    async def on_store(body: kopf.Body, type: str | None, **_: Any) -> None:
         stores.seen(body, type)
 
     @kopf.on.event("apps", "v1", "deployments", registry=registry)

@@ -7,7 +7,6 @@ passwords that are in use.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ class Kube:
             answer: dict[str, Any] = await response.json()
         except ApiException as error:
             raise kube_errors.translate(error.status or 0, error.body) from None
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.ServerUnavailable(f"the API server cannot be reached: {type(error).__name__}") from error
         return answer
 

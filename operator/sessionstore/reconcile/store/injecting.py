@@ -48,19 +48,21 @@ class Injecting:
     body: Mapping[str, Any]
 
 
-def look(store: api.SessionStore, seen: facts.Observed, *, ready: bool) -> tuple[Look, ...]:
+def look(store: api.SessionStore, seen: facts.Observed, engine: binding.Bindable, *, ready: bool) -> tuple[Look, ...]:
     """Judge every gateway of the spec."""
-    return tuple(_look(store, gateway, ready) for gateway in seen.gateways)
+    return tuple(_look(store, gateway, engine, ready) for gateway in seen.gateways)
 
 
-def _look(store: api.SessionStore, gateway: facts.GatewayFacts, ready: bool) -> Look:
+def _look(store: api.SessionStore, gateway: facts.GatewayFacts, engine: binding.Bindable, ready: bool) -> Look:
     live = gateway.live
     if live is None:
         return Look(gateway, None, _missing(gateway), frozenset(), False, (), ready)
-    config_hash = binding.config_hash(store, gateway.gateway)
+    config_hash = binding.config_hash(store, gateway.gateway, engine)
     wanted = injection.make_injection(store, gateway.gateway, live, config_hash)
     outside = tuple(
-        pod for pod in gateway.pods if _runs(pod) and not injection.pod_is_injected(pod, store.metadata.name, config_hash)
+        pod
+        for pod in gateway.pods
+        if _runs(pod) and not injection.pod_is_injected(pod, store.metadata.name, config_hash)
     )
     return Look(
         facts=gateway,
@@ -184,16 +186,14 @@ def _injected(
     return conditions.Verdict("True", R.INJECTED, f"all pods of {len(looked_at)} gateways have their configuration")
 
 
-def _gateway_verdict(
-    gateway: Look, sources: Mapping[str, migration.SourcePlan]
-) -> conditions.Verdict | None:
+def _gateway_verdict(gateway: Look, sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict | None:
     """Say what keeps one gateway from being injected; None where nothing does."""
     name = gateway.facts.gateway.name
     if gateway.obstacle is not None:
         return gateway.obstacle
     source = _awaits(gateway, sources)
     if source is not None and not gateway.is_injected:
-        message = f"gateway {name!r} stays on its files until source {source!r} is migrated: {sources[source].verdict.message}"
+        message = f"gateway {name!r} stays on its files until that is done: {sources[source].verdict.message}"
         return conditions.Verdict("False", R.AWAITING_MIGRATION, message)
     if not gateway.is_injected:
         return conditions.Verdict("False", R.ROLLOUT_PENDING, f"gateway {name!r} is injected when the store is ready")
@@ -203,7 +203,9 @@ def _gateway_verdict(
         message = f"gateway {name!r}: {len(gateway.outside)} pods run without the current configuration ({names}){why}"
         return conditions.Verdict("False", R.ROLLOUT_PENDING, message)
     if gateway.facts.trouble is not None:
-        return conditions.Verdict("False", gateway.facts.trouble.reason, f"gateway {name!r}: {gateway.facts.trouble.message}")
+        return conditions.Verdict(
+            "False", gateway.facts.trouble.reason, f"gateway {name!r}: {gateway.facts.trouble.message}"
+        )
     return None
 
 
@@ -236,7 +238,7 @@ def _left_behind(looked_at: Sequence[Look], seen: facts.Observed) -> list[tuple[
     return [
         (
             R.HISTORY_LEFT_BEHIND,
-            f"gateway {gateway.facts.gateway.name!r} keeps its state on claim {claim!r}, which no migration.sources names: "
+            f"gateway {gateway.facts.gateway.name!r} keeps its state on claim {claim!r}, no source of migration: "
             "the conversations on it are not in the store",
         )
         for gateway in looked_at

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.gateways import binding
+from sessionstore.kube import owner
 
 SOURCE_LABEL = "sessionstore.dev/source"
-STORE_LABEL = "sessionstore.dev/store"
-CONFIG_DIR = "/etc/session-storage"
 DONE_WITH_QUARANTINE = "--set-aside-is-done"
 """Kubernetes knows done and failed only; what was set aside is in the report, and is no failed Job."""
 
@@ -34,6 +34,7 @@ class JobRuntime:
     """As whom, and where, a Job's pod runs.
 
     Attributes:
+        keyspace: the part of the store that its source goes to; None is the store's own.
         node: where the volume was last seen in use; None leaves it to the scheduler.
     """
 
@@ -42,7 +43,7 @@ class JobRuntime:
     group: int
     supplemental_groups: tuple[int, ...]
     node: str | None
-    pull_secrets: tuple[str, ...] = ()
+    keyspace: str | None
 
     @classmethod
     def of(
@@ -51,13 +52,20 @@ class JobRuntime:
         """Run as the gateway does: its pod's security context, its container's, else `runAsUser`."""
         pod = (workload or {}).get("spec", {}).get("template", {}).get("spec", {})
         wanted = gateway.container if gateway else None
-        container = next((c for c in pod.get("containers", []) if wanted in (None, c["name"])), {})
+        container: Mapping[str, Any] = next((c for c in pod.get("containers", []) if wanted in (None, c["name"])), {})
         context = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
         user = context.get("runAsUser") or (gateway.run_as_user if gateway else 1000)
         groups = context.get("supplementalGroups", [])
         # A volume that fsGroup made accessible is so by a group of the pod's.
         shared = [context["fsGroup"]] if "fsGroup" in context else []
-        return cls(image, user, context.get("runAsGroup") or user, tuple(sorted({*groups, *shared})), node)
+        return cls(
+            image=image,
+            user=user,
+            group=context.get("runAsGroup") or user,
+            supplemental_groups=tuple(sorted({*groups, *shared})),
+            node=node,
+            keyspace=gateway.keyspace if gateway else None,
+        )
 
 
 def plan_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime) -> dict[str, Any]:
@@ -65,9 +73,7 @@ def plan_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobR
     return _job(store, source, runtime, ["--dry-run"], "plan", 0)
 
 
-def copy_job(
-    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int
-) -> dict[str, Any]:
+def copy_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int) -> dict[str, Any]:
     """Build the Job that copies a source and proves the copy."""
     return _job(store, source, runtime, [], "copy", attempt)
 
@@ -81,9 +87,9 @@ def _job(
     attempt: int,
 ) -> dict[str, Any]:
     labels = {
-        "app.kubernetes.io/managed-by": "sessionstore-operator",
+        owner.MANAGED_BY: owner.FIELD_MANAGER,
         "app.kubernetes.io/component": "migration",
-        STORE_LABEL: store.metadata.name,
+        owner.STORE_LABEL: store.metadata.name,
         SOURCE_LABEL: source.name,
         "sessionstore.dev/purpose": purpose,
     }
@@ -128,7 +134,7 @@ def _pod_spec(
                 "image": runtime.image.name,
                 "imagePullPolicy": runtime.image.pull_policy,
                 "args": _arguments(store, source, extra),
-                "env": [{"name": "SESSION_STORAGE_CONFIG", "value": f"{CONFIG_DIR}/session_storage.yaml"}],
+                "env": [{"name": "SESSION_STORAGE_CONFIG", "value": _config_path(store, runtime)}],
                 "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -137,7 +143,7 @@ def _pod_spec(
                 },
                 "volumeMounts": [
                     {"name": "source", "mountPath": "/source", "readOnly": True},
-                    {"name": "session-storage", "mountPath": CONFIG_DIR, "readOnly": True},
+                    {"name": "session-storage", "mountPath": binding.MOUNT_PATH, "readOnly": True},
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own, an emptyDir
                 ],
             }
@@ -163,13 +169,20 @@ def _arguments(store: api.SessionStore, source: api.MigrationSource, extra: list
     ]
 
 
+def _config_path(store: api.SessionStore, runtime: JobRuntime) -> str:
+    return f"{binding.MOUNT_PATH}/{binding.migration_config(runtime.keyspace or store.metadata.name)}"
+
+
 def _volumes(store: api.SessionStore, source: api.MigrationSource) -> list[dict[str, Any]]:
     # Read-only at the mount, not at the claim: `claim.readOnly` would ask some drivers to attach it anew.
     return [
         {"name": "source", "persistentVolumeClaim": {"claimName": source.persistent_volume_claim}},
         {
             "name": "session-storage",
-            "secret": {"secretName": f"{store.metadata.name}-migration-binding", "defaultMode": 0o444},
+            "secret": {
+                "secretName": binding.secret_name(store.metadata.name, binding.MIGRATION_USER),
+                "defaultMode": 0o444,
+            },
         },
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
     ]

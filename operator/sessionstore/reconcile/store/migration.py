@@ -106,9 +106,7 @@ def _verdict(reason: R, message: str) -> conditions.Verdict:
 # -- before the fence ---------------------------------------------------------------------------
 
 
-def _obstacle_before_fence(
-    source: facts.SourceFacts, ctx: Context, record: records.Record
-) -> SourcePlan | None:
+def _obstacle_before_fence(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan | None:
     verdict = _check_claim(source) or _check_retention(ctx) or _check_failure(ctx, record)
     if verdict is None:
         return None
@@ -133,8 +131,8 @@ def _check_retention(ctx: Context) -> conditions.Verdict | None:
         if gateway.live and fence.would_delete_source(gateway.live):
             return _verdict(
                 R.SOURCE_WOULD_BE_DELETED,
-                f"StatefulSet {gateway.live['metadata']['name']!r} has persistentVolumeClaimRetentionPolicy.whenScaled: "
-                "Delete; scaling it to 0 for the copy would delete the source. Set it to Retain first",
+                f"StatefulSet {gateway.live['metadata']['name']!r} has "
+                "persistentVolumeClaimRetentionPolicy.whenScaled: Delete; scaling it to 0 for the copy would delete the source. Set it to Retain first",
             )
     return None
 
@@ -199,7 +197,7 @@ def _next_fence(source: facts.SourceFacts, ctx: Context, record: records.Record)
     if loose is None or loose.live is None:
         # Nobody in this spec mounts the claim, so there is nothing to scale; a stray pod still counts.
         return _copying(source, ctx, record) if not source.users else _in_use(source, record)
-    body = fence.Fence.of(loose.live, store_uid=ctx.store.metadata.uid, source=source.source.name, now=ctx.now)
+    body = fence.Fence.of(loose.live, ctx.store, source=source.source.name, now=ctx.now)
     return SourcePlan(Phase.FENCING, verdict, replace(record, failure=None), steps.FenceWorkload(loose.live, body))
 
 
@@ -226,9 +224,11 @@ def _fenced(source: facts.SourceFacts, ctx: Context, record: records.Record) -> 
     obstacle = _check_claim(source)
     if obstacle is not None:
         return _fail(source, ctx, record, R.SOURCE_NOT_FOUND, obstacle.message)
-    loose = next((g for g in ctx.workloads if g.live and (not is_ours(g, ctx.store) or fence.replicas_of(g.live))), None)
+    loose = next(
+        (g for g in ctx.workloads if g.live and (not is_ours(g, ctx.store) or fence.replicas_of(g.live))), None
+    )
     if loose is not None and loose.live is not None:
-        body = fence.Fence.of(loose.live, store_uid=ctx.store.metadata.uid, source=source.source.name, now=ctx.now)
+        body = fence.Fence.of(loose.live, ctx.store, source=source.source.name, now=ctx.now)
         step = steps.FenceWorkload(loose.live, loose.fence if is_ours(loose, ctx.store) and loose.fence else body)
         return SourcePlan(Phase.FENCING, _progress(source, R.FENCING, "scaling its gateway to 0"), record, step)
     return _quiet(source, ctx, record)
@@ -240,13 +240,19 @@ def _quiet(source: facts.SourceFacts, ctx: Context, record: records.Record) -> S
     if not source.users:
         return _copying(source, ctx, record)
     if job is None and record.copied is None:
-        return SourcePlan(Phase.FENCING, _progress(source, R.FENCING, f"waiting for {_names(source.users)} to end"), record)
+        return SourcePlan(
+            Phase.FENCING, _progress(source, R.FENCING, f"waiting for {_names(source.users)} to end"), record
+        )
     if record.breaks + 1 >= MAX_BREAKS:
-        message = f"the fence was broken {MAX_BREAKS} times, last by {_names(source.users)}; find what starts it and stop it"
+        message = (
+            f"the fence was broken {MAX_BREAKS} times, last by {_names(source.users)}; find what starts it and stop it"
+        )
         return _fail(source, ctx, record, R.FENCE_BROKEN, message)
     record = replace(record, breaks=record.breaks + 1, attempt=record.attempt + 1, copied=None)
     step = steps.DeleteJob(job.manifest) if job else None
-    return SourcePlan(Phase.FENCING, _progress(source, R.FENCING, f"fence broken by {_names(source.users)}"), record, step)
+    return SourcePlan(
+        Phase.FENCING, _progress(source, R.FENCING, f"fence broken by {_names(source.users)}"), record, step
+    )
 
 
 def _copying(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
@@ -346,7 +352,9 @@ def _copy_job(source: facts.SourceFacts, ctx: Context, record: records.Record) -
 
 def _runtime(source: facts.SourceFacts, ctx: Context, record: records.Record) -> jobs.JobRuntime:
     gateway = ctx.workloads[0] if ctx.workloads else None
-    return jobs.JobRuntime.of(ctx.image, gateway.gateway if gateway else None, gateway.live if gateway else None, record.node)
+    return jobs.JobRuntime.of(
+        ctx.image, gateway.gateway if gateway else None, gateway.live if gateway else None, record.node
+    )
 
 
 def _node_of(source: facts.SourceFacts) -> str | None:
@@ -388,19 +396,26 @@ def _waiting(source: facts.SourceFacts, job: facts.JobFacts, reason: R, text: st
     return _verdict(job.trouble.reason, f"source {source.source.name!r}: {job.trouble.message}")
 
 
+_REASONS = {"PathNotFound": R.PATH_NOT_FOUND, "Mismatch": R.VERIFICATION_FAILED}
+"""What a Job may leave as its reason, and we have a word for; the rest is JobFailed, with the Job's own words."""
+
+
 def _job_verdict(source: facts.SourceFacts, job: facts.JobFacts) -> conditions.Verdict:
     """Pass on what a Job that ended left as its last words."""
     outcome = job.outcome or {}
-    known = {reason.value for reason in R}
-    reason = R(outcome["reason"]) if outcome.get("reason") in known else R.JOB_FAILED
-    message = outcome.get("message") or (job.trouble.message if job.trouble else "it left no message; see its pod's log")
+    reason = _REASONS.get(str(outcome.get("reason")), R.JOB_FAILED)
+    message = outcome.get("message") or (
+        job.trouble.message if job.trouble else "it left no message; see its pod's log"
+    )
     return _verdict(reason, f"source {source.source.name!r}: Job {job.name}: {message}")
 
 
 def _planned_verdict(source: facts.SourceFacts, record: records.Record) -> conditions.Verdict:
     found = record.planned or {}
     text = ", ".join(f"{found[name]} {name}" for name in ("sessions", "lines", "archives") if name in found)
-    return _progress(source, R.PLANNED, f"{text or 'not inspected'} would be migrated; set migration.mode to Run to do it")
+    return _progress(
+        source, R.PLANNED, f"{text or 'not inspected'} would be migrated; set migration.mode to Run to do it"
+    )
 
 
 def _migrated_verdict(record: records.Record) -> conditions.Verdict:

@@ -92,10 +92,21 @@ async def _own_password(rt: frame.Runtime, store: api.SessionStore) -> str | fac
 
 
 async def _bound(rt: frame.Runtime, namespace: str, name: str) -> list[dict[str, Any]]:
-    """Find the workloads that carry our label: bound now, or once."""
-    selector = f"{owner.STORE_LABEL}={name},app.kubernetes.io/managed-by!={owner.FIELD_MANAGER}"
-    found = await asyncio.gather(*(rt.kube.list(kind, namespace, labels=selector) for kind in _WORKLOADS.values()))
-    return [workload for listed in found for workload in listed]
+    """Find the workloads of others that hold something of this store's: bound now or once, or fenced."""
+    found = await asyncio.gather(*(rt.kube.list(kind, namespace) for kind in _WORKLOADS.values()))
+    return [workload for listed in found for workload in listed if holds_ours(workload, name)]
+
+
+def holds_ours(workload: kinds.Manifest, store_name: str) -> bool:
+    """Return whether there is something of this store's to take out of a workload that is not our child."""
+    mark = fence.read_fence(workload)
+    fenced = mark is not None and mark.store_name == store_name
+    ours = workload["metadata"].get("labels", {}).get(owner.MANAGED_BY) == owner.FIELD_MANAGER
+    return not ours and (fenced or injection.holds_parts(workload, store_name) or _is_labelled(workload, store_name))
+
+
+def _is_labelled(workload: kinds.Manifest, store_name: str) -> bool:
+    return bool(workload["metadata"].get("labels", {}).get(owner.STORE_LABEL) == store_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +145,7 @@ class _Look:
             return None
         return await self.rt.engines[self.store.spec.engine].probe(self.store, credentials.passwords)
 
-    async def engine_trouble(
-        self, children: Mapping[tuple[str, str], kinds.Manifest]
-    ) -> explain.Explanation | None:
+    async def engine_trouble(self, children: Mapping[tuple[str, str], kinds.Manifest]) -> explain.Explanation | None:
         """Find out why the engine's pods do not come up; None when they are ready or not made yet."""
         running = children.get(("StatefulSet", f"{self.store.metadata.name}-redis"))
         if running is None or running.get("status", {}).get("readyReplicas"):
@@ -195,7 +204,9 @@ class _Look:
 
     def _uses(self, pod: kinds.Manifest, claim: str) -> bool:
         ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-        own = pod["metadata"].get("labels", {}).get(owner.STORE_LABEL) and jobs.SOURCE_LABEL in pod["metadata"]["labels"]
+        own = (
+            pod["metadata"].get("labels", {}).get(owner.STORE_LABEL) and jobs.SOURCE_LABEL in pod["metadata"]["labels"]
+        )
         return not ended and not own and claim in fence.claims_of_pod(pod["spec"])
 
     async def _job(self, job: kinds.Manifest) -> facts.JobFacts:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 
 from sessionstore import errors
-from sessionstore.gateways import fence
-from sessionstore.kube import kinds, owner
+from sessionstore.gateways import fence, injection, ownership
+from sessionstore.kube import kinds
 from sessionstore.reconcile import frame, queue
 from sessionstore.reconcile.store import perform
 
@@ -30,13 +30,12 @@ async def clean_up(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
 
 
 async def _clean(workload: kinds.Manifest, key: queue.ObjectKey, rt: frame.Runtime) -> None:
-    labels = workload["metadata"].get("labels", {})
     mark = fence.read_fence(workload)
     try:
         if mark is not None and mark.store_name == key.name:
             logger.info("lifting the fence of the deleted store %s from %s", key, workload["metadata"]["name"])
             await perform.lift_fence(workload, mark, rt)
-        if labels.get(owner.STORE_LABEL) == key.name and labels.get(owner.MANAGED_BY) != owner.FIELD_MANAGER:
+        if injection.holds_parts(workload, key.name):
             await perform.release(workload, key.name, rt)
     except errors.NotFound:
         # The workload went meanwhile, with all that we had put into it.
@@ -53,7 +52,5 @@ async def find(rt: frame.Runtime) -> set[queue.ObjectKey]:
                 mark = fence.read_fence(workload)
                 if mark is not None:
                     found.add(queue.ObjectKey(meta["namespace"], mark.store_name))
-                name = meta.get("labels", {}).get(owner.STORE_LABEL)
-                if name and meta["labels"].get(owner.MANAGED_BY) != owner.FIELD_MANAGER:
-                    found.add(queue.ObjectKey(meta["namespace"], name))
+                found |= {queue.ObjectKey(meta["namespace"], name) for name in ownership.stores_on(workload)}
     return found

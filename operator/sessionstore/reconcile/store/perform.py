@@ -7,17 +7,21 @@ that a cutover is remembered before a gateway relies on it; the step last, since
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sessionstore import errors
 from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.engines import engine
 from sessionstore.gateways import binding, fence, injection
 from sessionstore.kube import kinds, owner
 from sessionstore.reconcile import frame
 from sessionstore.reconcile.store import facts, observe, steps
 from sessionstore.reconcile.store.plan import Plan
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,7 @@ async def _apply_child(manifest: kinds.Manifest, live: kinds.Manifest, rt: frame
     return None
 
 
-async def _write_credentials(
-    plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime
-) -> None:
+async def _write_credentials(plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime) -> None:
     """Add passwords that are missing, drop those that are not wanted; never replace one.
 
     Guarded by resourceVersion: a second writer makes this a Conflicted error and a new look, since
@@ -108,14 +110,12 @@ async def perform(
     return None
 
 
-async def _perform(
-    step: steps.Step | None, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime
-) -> None:
+async def _perform(step: steps.Step | None, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime) -> None:
     match step:
         case None:
             return
         case steps.SyncUsers(change):
-            await rt.engines[store.spec.engine].perform(change, store, seen.credentials.passwords)
+            await _sync_users(change, seen, store, rt)
         case steps.CreateJob(manifest):
             await rt.kube.create(owner.owned(manifest, seen.live), manager=owner.FIELD_MANAGER)
         case steps.DeleteJob(manifest):
@@ -130,6 +130,15 @@ async def _perform(
         case steps.GrowClaim(claim, size, _):
             patch = {"spec": {"resources": {"requests": {"storage": size}}}}
             await rt.kube.patch(claim, patch, manager=owner.FIELD_MANAGER)
+
+
+async def _sync_users(
+    change: engine.SyncUsers, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime
+) -> None:
+    refused = await rt.engines[store.spec.engine].perform(change, store, seen.credentials.passwords)
+    if refused is not None:
+        # The next look finds the store away, and says so; there is nothing else to do here.
+        logger.info("%s: %s was not done: %s", store.key, change, refused.message)
 
 
 async def _delete_job(manifest: kinds.Manifest, rt: frame.Runtime) -> None:
@@ -153,5 +162,3 @@ async def release(workload: kinds.Manifest, store_name: str, rt: frame.Runtime) 
     """Apply nothing as the store's manager: server-side apply then removes exactly what it had added."""
     body = injection.make_release(store_name, dict(workload))
     await rt.kube.apply(body, manager=f"sessionstore.dev/{store_name}", force=False)
-
-

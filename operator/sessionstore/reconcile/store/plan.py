@@ -16,8 +16,8 @@ from sessionstore import errors
 from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
-from sessionstore.engines import engine
-from sessionstore.gateways import binding, fence
+from sessionstore.engines import engine as engines
+from sessionstore.gateways import binding, fence, injection
 from sessionstore.kube import kinds
 from sessionstore.reconcile import queue
 from sessionstore.reconcile.store import facts, injecting, jobs, migration, records, steps, storage
@@ -54,8 +54,8 @@ class Plan:
 class Means:
     """What a plan builds with, beside the facts: the engine, its defaults, and our own image."""
 
-    engine: engine.Engine
-    defaults: engine.EngineDefaults
+    engine: engines.Engine
+    defaults: engines.EngineDefaults
     image: jobs.JobImage
     resync_s: float
 
@@ -81,9 +81,9 @@ def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: 
 def _full_plan(
     store: api.SessionStore, seen: facts.Observed, means: Means, passwords: Mapping[str, str], now: datetime
 ) -> Plan:
-    sync = means.engine.next_step(store, seen.engine, passwords) if _answers(seen) else None
+    sync = _next_users(store, seen, means, passwords)
     ready = _answers(seen) and sync is None
-    looked_at = injecting.look(store, seen, ready=ready)
+    looked_at = injecting.look(store, seen, means.engine, ready=ready)
     sources = _plan_sources(store, seen, means, looked_at, now, ready)
     remembered = {**seen.records, **{name: plan.record for name, plan in sources.items()}}
     grow = storage.next_growth(store, seen)
@@ -137,7 +137,7 @@ def _plan_sources(
 
 def _first_step(
     seen: facts.Observed,
-    sync: engine.SyncUsers | None,
+    sync: engines.SyncUsers | None,
     grow: steps.GrowClaim | None,
     sources: Mapping[str, migration.SourcePlan],
     store: api.SessionStore,
@@ -151,12 +151,21 @@ def _first_step(
         stale = fence.read_fence(workload)
         if stale is not None:
             return steps.LiftFence(workload, stale)
-        return steps.ReleaseWorkload(workload, store.metadata.name)
+        if injection.holds_parts(workload, store.metadata.name):
+            return steps.ReleaseWorkload(workload, store.metadata.name)
     return next((plan.step for plan in sources.values() if plan.step is not None), None)
 
 
+def _next_users(
+    store: api.SessionStore, seen: facts.Observed, means: Means, passwords: Mapping[str, str]
+) -> engines.SyncUsers | None:
+    if not isinstance(seen.engine, engines.EngineFacts):
+        return None
+    return means.engine.next_step(store, seen.engine, passwords)
+
+
 def _answers(seen: facts.Observed) -> bool:
-    return isinstance(seen.engine, engine.EngineFacts)
+    return isinstance(seen.engine, engines.EngineFacts)
 
 
 def _unsettled(sources: Mapping[str, migration.SourcePlan]) -> bool:
@@ -191,8 +200,8 @@ def _without_credentials(refused: facts.Refused, means: Means) -> Plan:
     )
 
 
-def _credentials_ready(sync: engine.SyncUsers | None, seen: facts.Observed) -> conditions.Verdict:
-    if isinstance(seen.engine, engine.Unreachable) and seen.engine.reason == "auth":
+def _credentials_ready(sync: engines.SyncUsers | None, seen: facts.Observed) -> conditions.Verdict:
+    if isinstance(seen.engine, engines.Unreachable) and seen.engine.reason == "auth":
         return conditions.Verdict("False", R.USERS_OUT_OF_SYNC, seen.engine.message)
     if sync is not None:
         return conditions.Verdict("False", R.USERS_OUT_OF_SYNC, "the store's users are being brought in line")
@@ -207,10 +216,13 @@ def _credentials_ready(sync: engine.SyncUsers | None, seen: facts.Observed) -> c
 def _provisioned(seen: facts.Observed, grow: steps.GrowClaim | None) -> conditions.Verdict:
     if grow is not None and grow.refusal is not None:
         return grow.refusal
-    if isinstance(seen.engine, engine.Unreachable):
+    if isinstance(seen.engine, engines.Unreachable):
         return conditions.Verdict("False", R.ENGINE_UNREACHABLE, seen.engine.message)
     if seen.engine is not None:
-        return conditions.Verdict("True", R.PROVISIONED, f"{seen.engine.version} answers")
+        fault = seen.engine.persistence_fault
+        return conditions.Verdict(
+            "True", R.PROVISIONED, f"{seen.engine.version} answers" + (f"; {fault}" if fault else "")
+        )
     if seen.trouble is not None:
         return conditions.Verdict("False", seen.trouble.reason, seen.trouble.message)
     return conditions.Verdict("False", R.CREATING, "the store's pod is coming up")

@@ -50,7 +50,9 @@ def _refusals(plan: Plan, applied: Applied) -> dict[str, conditions.Verdict]:
         found["Injected"] = injecting.refusal_verdict(name, refused)
     if applied.step is not None:
         kind = type(plan.step).__name__
-        condition, reason = ("Provisioned", R.STORAGE_GROWTH_REFUSED) if kind == "GrowClaim" else ("Migrated", R.JOB_FAILED)
+        condition, reason = (
+            ("Provisioned", R.STORAGE_GROWTH_REFUSED) if kind == "GrowClaim" else ("Migrated", R.JOB_FAILED)
+        )
         reason = R.FORBIDDEN if applied.step.forbidden and kind != "GrowClaim" else reason
         found[condition] = conditions.Verdict("False", reason, f"{kind} was refused: {applied.step.message}")
     return found
@@ -61,14 +63,14 @@ def _engine_status(seen: facts.Observed, previous: Mapping[str, Any]) -> dict[st
     if not isinstance(answer, engine.EngineFacts):
         # What was known last is still the best there is; Provisioned says that nobody answers now.
         return {"engine": previous["engine"]} if "engine" in previous else {}
-    known = previous.get("engine", {})
-    used = _steady(answer.used_bytes, known.get("usedBytes"), answer.limit_bytes)
+    used = _steady(answer.used_bytes, previous.get("engine", {}).get("usedBytes"), answer.limit_bytes)
+    pod = f"{seen.live['metadata']['name']}-redis-0"
     shown: dict[str, Any] = {
         "version": answer.version,
-        "primary": answer.primary,
+        "primary": pod if answer.role == "primary" else "",
         "usedBytes": used,
-        "sessions": answer.sessions,
-        "members": [{"name": member.name, "role": member.role, "ready": member.ready} for member in answer.members],
+        "sessions": sum(answer.sessions.values()),
+        "members": [{"name": pod, "role": answer.role, "ready": True}],
     }
     if answer.limit_bytes:
         shown |= {"limitBytes": answer.limit_bytes, "usedPercent": used * 100 // answer.limit_bytes}
@@ -77,7 +79,8 @@ def _engine_status(seen: facts.Observed, previous: Mapping[str, Any]) -> dict[st
 
 def _steady(used: int, shown: int | None, limit: int) -> int:
     """Keep the figure that is shown until it is off by 1 % of the limit: an idle server's memory breathes,
-    and a status that moves with it would never be in sync."""
+    and a status that moves with it would never be in sync.
+    """
     if shown is not None and abs(used - shown) <= max(limit // 100, 64 * 1024):
         return shown
     return used
@@ -116,7 +119,18 @@ def _migration_status(plan: Plan, previous: Mapping[str, Any]) -> dict[str, Any]
     return {"migrations": [_one_migration(name, plan) for name in plan.sources]}
 
 
-_COUNTS = ("sessions", "lines", "bytes", "archives", "migrated", "present", "conflicts", "quarantined", "problems", "digest")
+_COUNTS = (
+    "sessions",
+    "lines",
+    "bytes",
+    "archives",
+    "migrated",
+    "present",
+    "conflicts",
+    "quarantined",
+    "problems",
+    "digest",
+)
 
 
 def _one_migration(name: str, plan: Plan) -> dict[str, Any]:

@@ -53,6 +53,8 @@ def next_growth(store: api.SessionStore, seen: facts.Observed) -> steps.GrowClai
     if difference == 0:
         return None
     if difference < 0:
-        message = f"storage.size {wanted} is below the {asked} of claim {claim['metadata']['name']}; a volume cannot shrink"
+        message = (
+            f"storage.size {wanted} is below the {asked} of claim {claim['metadata']['name']}; a volume cannot shrink"
+        )
         return steps.GrowClaim(claim, wanted, conditions.Verdict("False", R.STORAGE_SHRINK_REFUSED, message))
     return steps.GrowClaim(claim, wanted, None)
