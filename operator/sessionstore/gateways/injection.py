@@ -42,7 +42,7 @@ class Injection:
 
 
 def make_injection(
-    store: api.SessionStore, gateway: api.Gateway, workload: Manifest, config_hash: str
+    store: api.SessionStore, gateway: api.Gateway, workload: Mapping[str, Any], config_hash: str
 ) -> Injection | Refusal:
     """Build what binds a gateway's workload to a store, or say why that must not be applied.
 
@@ -73,7 +73,7 @@ def make_injection(
     return Injection({**patch, "spec": {"template": pods}}, container["name"], skipped)
 
 
-def make_release(store_name: str, workload: Manifest) -> Manifest:
+def make_release(store_name: str, workload: Mapping[str, Any]) -> Manifest:
     """Build the empty apply: sent as the store's manager, it removes exactly what that manager alone owns."""
     del store_name  # the manager that sends it says whose parts go
     return _head(workload)

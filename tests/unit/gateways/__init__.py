@@ -1,0 +1,1 @@
+"""Tests of what goes into a gateway's pod template: pure, no API server."""
