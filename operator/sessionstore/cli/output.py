@@ -59,9 +59,9 @@ def json_line(document: object) -> None:
 
 def write_bytes(data: bytes) -> None:
     """Print bytes as they are."""
-    stream = click.get_binary_stream("stdout")
-    stream.write(data)
-    stream.flush()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:
