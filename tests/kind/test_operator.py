@@ -36,7 +36,7 @@ def _scale(house: stores.Scene, replicas: int) -> None:
 
 
 def _pods(house: stores.Scene) -> list[str]:
-    return [pod["metadata"]["name"] for pod in house.list("pods", "-l", "app.kubernetes.io/name=sessionstore")]
+    return [pod["metadata"]["name"] for pod in house.list("pods", "-l", "app.kubernetes.io/name=sessionstore-operator")]
 
 
 def _leader(house: stores.Scene) -> str:

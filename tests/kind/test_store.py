@@ -250,7 +250,7 @@ def test_secrets_are_seen_nowhere(scene: stores.Scene, operator_chart: chart.Rel
         "pods": scene.kubectl("get", "pods,statefulsets,configmaps,services", "-o", "yaml"),
         "logs of the store": scene.kubectl("logs", "chat-redis-0", "--all-containers"),
         "logs of the operator": scene.cluster.kubectl(
-            "logs", "-n", operator_chart.namespace, "-l", "app.kubernetes.io/name=sessionstore", "--tail=-1", "--prefix"
+            "logs", "-n", operator_chart.namespace, "-l", "app.kubernetes.io/name=sessionstore-operator", "--tail=-1", "--prefix"
         ),
         "processes": scene.kubectl(
             "exec",

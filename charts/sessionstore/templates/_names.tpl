@@ -49,7 +49,7 @@ tests/unit/charts compares it with the table that the code was reviewed by. */ -
   verbs: [get, list]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list, create, patch]
+  verbs: [get, list, create, patch]
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list]
@@ -59,7 +59,7 @@ tests/unit/charts compares it with the table that the code was reviewed by. */ -
   verbs: [get, list, watch, patch]
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [get, list, watch, patch, create, delete]
+  verbs: [get, list, watch, patch, create]
 # The fence of a migration scales a gateway to 0 and back.
 - apiGroups: [apps]
   resources: [deployments/scale, statefulsets/scale]
@@ -68,4 +68,27 @@ tests/unit/charts compares it with the table that the code was reviewed by. */ -
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
+{{- end }}
+
+{{- /* The heartbeat: every replica sees by its watch on the election's Lease that its watches live. The watches are made
+side by side in the same namespaces, so this one is asked for wherever the others are; one name only. */ -}}
+{{- define "sessionstore.heartbeat" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [sessionstore-operator]
+  verbs: [list, watch]
+{{- end }}
+
+{{- /* What kopf watches beside the stores' own namespaces when those are named: the operator's own, for the Lease. It
+reads there what it watches everywhere, and does nothing with it. */ -}}
+{{- define "sessionstore.watches" -}}
+- apiGroups: [sessionstore.dev]
+  resources: [sessionstores]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [list, watch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch]
 {{- end }}

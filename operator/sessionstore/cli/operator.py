@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -106,9 +106,21 @@ async def _sweep(work: queue.WorkQueue, runtime: frame.Runtime) -> None:
             await asyncio.sleep(5)
 
 
+def _served_only(
+    work: queue.WorkQueue, settings: operator_settings.OperatorSettings
+) -> Callable[[queue.ObjectKey], None]:
+    """Leave out our own namespace where others are named: it is watched for the Lease alone."""
+
+    def add(key: queue.ObjectKey) -> None:
+        if not settings.watch_namespaces or key.namespace in settings.watch_namespaces:
+            work.add(key)
+
+    return add
+
+
 async def _watch(work: queue.WorkQueue, pulse: health.Pulse, settings: operator_settings.OperatorSettings) -> None:
     registry = kopf.OperatorRegistry()
-    triggers.register(registry, work.add, pulse.watched)
+    triggers.register(registry, _served_only(work, settings), pulse.watched)
     kopf_settings = kopf.OperatorSettings()
     startup.configure(kopf_settings)
     namespaces = settings.watch_namespaces

@@ -21,6 +21,10 @@ def register(registry: kopf.OperatorRegistry, add: Add, saw_lease: Callable[[str
     """Register the handlers: `add` takes a store that is due, `saw_lease` a renewTime from the watch."""
     stores = _Stores(add)
 
+    @kopf.on.login(registry=registry)
+    def on_login(**options: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**options) or kopf.login_with_kubeconfig(**options)
+
     @kopf.on.event("sessionstore.dev", "v1alpha1", "sessionstores", registry=registry)
     async def on_store(body: kopf.Body, type: str | None, **_: Any) -> None:
         stores.seen(body, type)
