@@ -29,10 +29,6 @@ _DEFAULT = "default"
 _OPERATOR_COMMANDS = ("+auth", "+hello", "+ping", "+info", "+zcard", "+acl|list", "+acl|setuser", "+acl|deluser")
 _HEALTH_COMMANDS = ("+auth", "+ping")
 
-# Redis 7.0 does not know it, and an ACL file with one unknown command keeps the server from starting (tried on 7.0.15).
-# Clients that send it (redis-py, on each connection) ignore the refusal.
-_UNKNOWN_TO_REDIS_7_0 = frozenset({"+client|setinfo"})
-
 # How `ACL LIST` spells what is the same for every user of ours: Redis 7 adds the first, Valkey 9 may add the second.
 _INSIGNIFICANT = frozenset({"sanitize-payload", "alldbs"})
 
@@ -65,7 +61,7 @@ def make_users(store: SessionStore, passwords: Passwords) -> tuple[User, ...]:
         # `%R`: read only, and of the commands it has, only ZCARD takes a key.
         OPERATOR: ("%R~sst:*", *_OPERATOR_COMMANDS),
         HEALTH: _HEALTH_COMMANDS,
-        **{name: (*_patterns(seen), *_session_commands()) for name, seen in sessions.items()},
+        **{name: (*_patterns(seen), *layout.GATEWAY_COMMANDS) for name, seen in sessions.items()},
     }
     users = (
         User(name, (*_login(live_passwords(passwords, name)), *_ordered(rules[name]))) for name in user_names(store)
@@ -119,10 +115,6 @@ def _patterns(seen: Iterable[str]) -> tuple[str, ...]:
         return tuple(f"~{layout.key_pattern(keyspace)}" for keyspace in seen)
     except ConfigurationError as error:
         raise errors.SpecError(Reason.CONFIG_REFUSED, str(error)) from error
-
-
-def _session_commands() -> tuple[str, ...]:
-    return tuple(command for command in layout.GATEWAY_COMMANDS if command not in _UNKNOWN_TO_REDIS_7_0)
 
 
 def _significant(line: str) -> set[str]:
