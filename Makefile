@@ -67,7 +67,8 @@ crds: venv ## generate the CustomResourceDefinition and its reference page from 
 
 .PHONY: manifests
 manifests: venv ## render the chart, with its defaults, to manifests/install.yaml
-	$(WITH_TOOLS) && charts/render.sh
+	$(WITH_TOOLS) && charts/render.sh > manifests/install.yaml.new
+	mv manifests/install.yaml.new manifests/install.yaml
 
 .PHONY: bench
 bench: venv packages ## print measurements; nothing is asserted about them
