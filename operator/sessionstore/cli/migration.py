@@ -73,6 +73,7 @@ class _Outlet:
     max_file_bytes: int
     as_json: bool
     termination_log: Path | None = None
+    set_aside_is_done: bool = False
 
 
 @click.command("inspect")
@@ -101,6 +102,7 @@ def inspect_command(directory: Path, max_file_bytes: int, as_json: bool) -> None
 )
 @click.option("--source-name", callback=_source_name, default="default", show_default=True, help="Names the report.")
 @click.option("--termination-log", type=click.Path(path_type=Path), help="Write a summary of up to 4096 bytes here.")
+@click.option("--set-aside-is-done", is_flag=True, help="End with 0 instead of 3; a Job knows done and failed only.")
 @_STORE_TIMEOUT
 @_MAX_FILE_BYTES
 @_JSON
@@ -113,6 +115,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
     conflicts: str,
     source_name: str,
     termination_log: Path | None,
+    set_aside_is_done: bool,
     store_timeout: float,
     max_file_bytes: int,
     as_json: bool,
@@ -127,7 +130,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
         async with config.open_store(url or ctx.obj) as store:
             return await pipeline.migrate(found, store, options, watch)
 
-    _answer(_Outlet(directory, max_file_bytes, as_json, termination_log), work)
+    _answer(_Outlet(directory, max_file_bytes, as_json, termination_log, set_aside_is_done), work)
 
 
 @click.command("verify")
@@ -171,7 +174,8 @@ def _answer(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[
         output.json_line(found.document())
     else:
         migration_view.show(found, time.monotonic() - began)
-    sys.exit(_status(found))
+    status = _status(found)
+    sys.exit(output.DONE if status == output.SET_ASIDE and outlet.set_aside_is_done else status)
 
 
 async def _work(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[Report]]) -> Report:

@@ -21,7 +21,7 @@ from sessionstore.migrate.source import SourceArchive, SourceSession
 from sessionstore.migrate.stored import Lines
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.transcript import Line
-from sessionstore.sessions.record import Session
+from sessionstore.sessions.record import Entry, Session, SessionKey
 from sessionstore.sessions.store import Capability, Store
 
 PART_BYTES = 64 * 1024 * 1024
@@ -77,7 +77,7 @@ class Keeper:
 
     async def keep_session(self, session: SourceSession) -> str:
         """Keep the source's side of a conflict."""
-        header = {"side": "source", "agent": session.key.agent, "key": session.key.key}
+        header = _header("source", session.key, session.entry)
         body = bytearray(session.entry.raw + b"\n")
         for line in session.whole():
             body += line + b"\n"
@@ -91,7 +91,7 @@ class Keeper:
                 f"session {session.key} differs in the store, which has no place to keep its side before it is "
                 "replaced; use --conflicts KeepStore",
             )
-        header = {"side": "store", "agent": session.key.agent, "key": session.key.key}
+        header = _header("store", session.key, session.entry)
         body = bytearray(session.entry.raw + b"\n")
         async for line in lines:
             body += line + b"\n"
@@ -111,3 +111,8 @@ class Keeper:
         for number, start in enumerate(parts):
             await self.put(f"{rest}/{number}" if number else rest, document[start : start + PART_BYTES])
         return self.name(rest)
+
+
+def _header(side: str, key: SessionKey, entry: Entry) -> dict[str, Any]:
+    # An entry may hold line feeds, so its length says where the lines begin.
+    return {"side": side, "agent": key.agent, "key": key.key, "entryBytes": len(entry.raw)}

@@ -153,8 +153,6 @@ class _Run:
             step()
 
         await bounded.for_each(_items(self._source), copy)
-        for problem in self._source.problems():
-            await self._options.patience.of(lambda problem=problem: self._keeper.keep_problem(problem, b""))  # type: ignore[misc]
         return accounts
 
     async def _carry(self, item: Item) -> Carried:

@@ -96,7 +96,7 @@ class Mismatch:
 
     Attributes:
         name: the session key, or the archive's file name.
-        line: the first line that differs, from 0; None where the lines are the same or cannot be compared.
+        line: the first line that differs, counted from 1; None where the lines are the same or cannot be compared.
     """
 
     kind: str

@@ -32,7 +32,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Both sides' lines, walked to their ends: how many each has, and the first that differs."""
+    """Both sides' lines, walked to their ends: how many each has, and the first that differs, counted from 1."""
 
     here: int
     there: int
@@ -40,12 +40,11 @@ class _Walk:
 
     def detail(self) -> str:
         """Say how the lines differ."""
-        if self.differs is None or self.differs < min(self.here, self.there):
+        if self.differs is None or self.differs <= min(self.here, self.there):
             return f"line {self.differs} differs"
-        side, number = (
-            ("source", self.here - self.there) if self.here > self.there else ("store", self.there - self.here)
-        )
-        return f"the {side} has {number} more lines, from line {self.differs} on"
+        side = "source" if self.here > self.there else "store"
+        number = abs(self.here - self.there)
+        return f"the {side} has {number} more line{'' if number == 1 else 's'}, from line {self.differs} on"
 
 
 async def prove(
@@ -140,7 +139,7 @@ async def _walk(
             if line is not None:
                 seen.line(line)
                 counts[side] += 1
+        number += 1
         if differs is None and left != right:
             differs = number
-        number += 1
     return _Walk(counts[0], counts[1], differs)

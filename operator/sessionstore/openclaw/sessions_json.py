@@ -6,6 +6,7 @@ A broken entry costs itself and not its neighbours: values are delimited here an
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -78,13 +79,10 @@ def _occurrences(raw: bytes) -> Counter[str]:
 
 def _is_other_value(raw: bytes) -> bool:
     """Tell whether the text is whole JSON, of which only the type is wrong."""
-    if raw.lstrip()[:1] == b"{":
-        return False
     try:
-        next(rawjson.members(b'{"":' + raw + b"}"))
-    except rawjson.RawJSONError:
+        return not isinstance(json.loads(raw.decode("utf-8")), dict)
+    except (ValueError, RecursionError):
         return False
-    return True
 
 
 def _read_damaged(raw: bytes, first: int) -> Iterator[RawEntry | BadEntry]:

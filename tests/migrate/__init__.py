@@ -1,0 +1,1 @@
+"""The migration, end to end: real files, real stores."""
