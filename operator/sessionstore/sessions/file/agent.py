@@ -229,9 +229,12 @@ class AgentSessions:
 
 def _entries(directory: Directory) -> dict[str, bytes]:
     path = directory.path / SESSIONS_NAME
+    data = directory.read(SESSIONS_NAME)
     found: dict[str, bytes] = {}
+    if data is None:
+        return found
     try:
-        for key, raw in rawjson.members(directory.read(SESSIONS_NAME) or b"{}"):
+        for key, raw in rawjson.members(data):
             if key in found:
                 raise Unreadable(f"{path} holds the key {key!a} twice; keep one of the two and try again")
             found[key] = raw
