@@ -27,7 +27,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin \
  && useradd --uid 65532 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sessionstore
 COPY --from=build /opt/sessionstore /opt/sessionstore
-ENV PATH=/opt/sessionstore/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/sessionstore/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Numeric, so that `runAsNonRoot` can be checked without looking into the image.
 USER 65532:65532
 ENTRYPOINT ["sessionstore"]

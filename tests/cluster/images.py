@@ -108,7 +108,16 @@ def _is_derived(path: pathlib.Path) -> bool:
 
 
 def _docker_build(image: Image, digest: str, source: str) -> None:
-    arguments = ["docker", "build", "--network=host", "--label", f"{LABEL}={digest}", "--tag", image.reference]
+    arguments = [
+        "docker",
+        "build",
+        "--network=host",
+        "--force-rm",
+        "--label",
+        f"{LABEL}={digest}",
+        "--tag",
+        image.reference,
+    ]
     if "PIP_INDEX_URL" in os.environ:
         arguments += ["--build-arg", "PIP_INDEX_URL"]
     command.run(
