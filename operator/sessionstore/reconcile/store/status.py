@@ -151,13 +151,16 @@ def make_events(before: Sequence[Any], status: Mapping[str, Any]) -> tuple[event
     for condition in status["conditions"]:
         if known.get(condition["type"]) == (condition["status"], condition["reason"]):
             continue
-        if condition["type"] == "Ready" and condition["status"] == "False":
-            continue  # The condition that keeps it from being ready has an event of its own.
-        if not condition.get("message"):
-            continue
+        if condition["reason"] in _QUIET or (condition["type"] == "Ready" and condition["status"] == "False"):
+            continue  # What keeps a store from being ready is a condition with an event of its own.
         found.append(events.Event(condition["reason"], condition["message"], warning=_is_bad(condition)))
     return tuple(found)
 
+
+_QUIET = frozenset(
+    {R.AS_EXPECTED, R.NO_WARNINGS, R.NO_GATEWAYS, R.NO_MIGRATION, R.NOT_PROBED, R.DEPENDENCY_NOT_READY}
+)
+"""That nothing happened is no event."""
 
 _EXPECTED = frozenset(
     {R.CREATING, R.PLANNING, R.PLANNED, R.FENCING, R.COPYING, R.CUTTING_OVER, R.AWAITING_MIGRATION, R.ROLLOUT_PENDING}
