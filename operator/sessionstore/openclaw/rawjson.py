@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -214,8 +215,8 @@ def _parse(text: str, decoder: json.JSONDecoder) -> Any:
     except RawJSONError:
         raise
     except ValueError as error:
-        # Python refuses to read integers of more than 4300 digits, and says so.
-        raise RawJSONError(f"invalid JSON: {error}") from error
+        # The only other complaint Python has. JavaScript reads such a number as Infinity and writes null.
+        raise RawJSONError(f"an integer has more than {sys.get_int_max_str_digits()} digits") from error
 
 
 def _object(value: Any) -> dict[str, Any]:
