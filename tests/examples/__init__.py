@@ -1,0 +1,1 @@
+"""Tests of the examples, run as the programs that they are."""
