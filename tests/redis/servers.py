@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redis.backoff
+import redis.retry
 
 from sessionstore.apis.v1alpha1.sessionstore import SessionStore
 from sessionstore.engines.engine import Endpoint, EngineFacts, Passwords
@@ -36,9 +38,9 @@ class Running:
 
     @contextlib.contextmanager
     def client(self, username: str, password: str) -> Iterator[redis.Redis]:
-        with redis.Redis(
-            port=self.endpoint.port, username=username, password=password, protocol=2, decode_responses=True
-        ) as client:
+        # No retries: a refused login is a ConnectionError to redis-py, and tests wait for refusals.
+        options = {"retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0), "protocol": 2, "decode_responses": True}
+        with redis.Redis(port=self.endpoint.port, username=username, password=password, **options) as client:
             yield client
 
     @property

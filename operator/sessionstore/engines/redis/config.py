@@ -25,7 +25,7 @@ REFUSED: Mapping[str, str] = {
     ),
     **dict.fromkeys(("acl-pubsub-default", "rename-command"), _USERS),
     **dict.fromkeys(("bind", "bind-source-addr", "port", "protected-mode", "unixsocket", "unixsocketperm"), _NETWORK),
-    **dict.fromkeys(("socket-mark-id"), _NETWORK),
+    "socket-mark-id": _NETWORK,
     **dict.fromkeys(("dir", "dbfilename", "appendfilename", "appenddirname", "include"), _FILES),
     **dict.fromkeys(("loadmodule", "enable-debug-command", "enable-module-command", "enable-protected-configs"), _CODE),
     **dict.fromkeys(("replicaof", "slaveof", "min-replicas-to-write", "min-slaves-to-write"), _TOPOLOGY),
