@@ -48,7 +48,7 @@ def _session(**what: object) -> Callable[[State], object]:
 def _linked(state: State) -> None:
     (state.root / "elsewhere.txt").write_bytes(HEADER + b"\n")
     state.session("k", lines=None)
-    os.symlink(state.root / "elsewhere.txt", state.folder / "id-0.jsonl")
+    (state.folder / "id-0.jsonl").symlink_to(state.root / "elsewhere.txt")
 
 
 def _pipe(state: State) -> None:
@@ -59,7 +59,7 @@ def _pipe(state: State) -> None:
 def _linked_index(state: State) -> None:
     (state.root / "elsewhere.json").write_bytes(b'{"k":' + GOOD + b"}")
     state.file("g.jsonl", HEADER + b"\n")
-    os.symlink(state.root / "elsewhere.json", state.folder / "sessions.json")
+    (state.folder / "sessions.json").symlink_to(state.root / "elsewhere.json")
 
 
 CASES = [
@@ -98,11 +98,11 @@ CASES = [
         id="an entry without sessionId",
     ),
     pytest.param(
-        Bad("InvalidKey", _index(b'{"":{"sessionId":"x"},"k":' + GOOD + b"}"), {"k": (HEADER,)}, b'{"sessionId":"x"}', 1),
+        Bad("InvalidKey", _index(b'{"":{"sessionId":"x"},"k":' + GOOD + b"}"), {"k": (HEADER,)}, b'"x"', 1),
         id="an empty session key",
     ),
     pytest.param(
-        Bad("InvalidTranscriptName", _index(b'{"l":{"sessionId":"a/b"},"k":' + GOOD + b"}"), {"k": (HEADER,)}, b"a/b", 1),
+        Bad("InvalidTranscriptName", _index(b'{"l":{"sessionId":"a/b"},"k":' + GOOD + b"}"), {"k": (HEADER,)}, b"/", 1),
         id="a sessionId that is a path",
     ),
     pytest.param(Bad("MissingTranscript", _session(lines=None), {"k": ()}, None), id="a missing transcript"),
@@ -219,7 +219,7 @@ def test_many_broken_lines_of_one_file_are_told_in_few_problems(state: State) ->
 def test_a_sessions_directory_that_is_a_link_is_not_followed(state: State) -> None:
     state.session("k")
     (state.root / "agents" / "other").mkdir()
-    os.symlink(state.folder, state.root / "agents" / "other" / "sessions")
+    (state.root / "agents" / "other" / "sessions").symlink_to(state.folder)
 
     answer = run("inspect", state.root)
 

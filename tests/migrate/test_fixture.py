@@ -138,7 +138,7 @@ async def test_verify_names_the_session_and_the_first_line_that_differ(
 
 async def test_verify_sees_a_line_more_in_an_archive(real: Path, url: str, store: Store) -> None:
     run("migrate", real, "--to", url)
-    archive = [archive async for archive in store.list_archives()][0]
+    archive = await anext(store.list_archives())
     await store.put_archive(archive.agent, archive.name, [b"{}"], position=archive.lines)
 
     answer = run("verify", real, "--against", url)

@@ -68,9 +68,8 @@ def show(report: Report, seconds: float) -> None:
     if len(report.problems) > PROBLEMS_SHOWN:
         console.print(f"and {len(report.problems) - PROBLEMS_SHOWN} more problems; --json shows all")
     if report.kept:
-        console.print(
-            f"{len(report.kept)} documents keep what was set aside, under {report.kept[0].rsplit('/', 2)[0]}/"
-        )
+        keep = "1 document keeps" if len(report.kept) == 1 else f"{len(report.kept)} documents keep"
+        console.print(f"{keep} what was set aside, under {report.kept[0].rsplit('/', 2)[0]}/", soft_wrap=True)
 
 
 def _headline(report: Report, seconds: float) -> str:

@@ -123,22 +123,25 @@ class Carrier:
         return number
 
     async def _replace(self, session: SourceSession, look: Look, kept: list[str]) -> None:
+        """Keep the store's side, then write the entry, then the lines.
+
+        The entry comes first: should we end between the two, the next look finds our entry with lines that are not
+        ours and whose time has not moved since, and decides for the source again (`plan`).
+        """
         assert look.held is not None
         assert look.sides is not None
         kept.append(await self.keeper.keep_stored(look.held, stored.of_session(self.store, session.key)))
+        made = await self.store.set(session.key, session.entry, expected=look.revision)
         head = look.held.transcript
         if head is None or head.id != session.entry.transcript_id:
             # The store's transcript stays under its own id. What there is under ours, the next look tells.
-            made = await self.store.set(session.key, session.entry, expected=look.revision)
             raise Conflict("the entry now names the source's transcript", made)
-        revision = look.revision
         if look.common < max(look.here, head.lines):
-            # Lines before the entry: should we end between the two, the next look still sees whose entry is newer.
             batches = stored.batches(session.whole())
             first = next(batches, [])
             await self.store.rewrite(session.key, first, generation=head.generation)
-            revision += 1 + await self._append(session, batches, len(first))
-        await self.store.set(session.key, session.entry, expected=revision)
+            appended = await self._append(session, batches, len(first))
+            await self.store.set(session.key, session.entry, expected=made.revision + 1 + appended)
 
     async def _carried(self, session: SourceSession, look: Look, decision: Decision, kept: list[str]) -> Carried:
         accounts = plan.account(decision, common=look.common, here=look.here)

@@ -116,6 +116,10 @@ def _same(sides: Sides) -> Action:
 
 
 def _settle(sides: Sides, policy: Policy) -> Action:
+    if policy is Policy.NEWEST and sides.entry_same:
+        # A gateway that writes lines moves the session's time. Where it has not moved past our entry's, an earlier
+        # run of ours was putting the source's side in place and ended between the entry and the lines.
+        return Action.REPLACE if sides.moved_ms <= sides.here_ms else Action.KEEP
     if policy is Policy.NEWEST:
         # Of two that moved at the same time the longer has more to lose; of equals the store's is live.
         source_wins = (sides.here_ms, sides.here) > (sides.moved_ms, sides.there)
