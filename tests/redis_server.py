@@ -76,7 +76,7 @@ def running(directory: Path, *options: str) -> Iterator[RedisServer]:
             "these tests need the redis-server binary: apt-get install --no-install-recommends redis-server"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     (directory / "users.acl").write_text(f"user default off\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n")
     command = [
         binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", "", "--appendonly", "no",
@@ -93,7 +93,7 @@ def running(directory: Path, *options: str) -> Iterator[RedisServer]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -112,6 +112,21 @@ async def test_a_store_may_be_opened_while_its_server_is_away() -> None:
     assert caught.value.reason == "connection"
 
 
+async def test_a_write_that_may_have_happened_says_so_and_one_that_cannot_have_does_not(
+    own_server: redis_server.RedisServer,
+) -> None:
+    async with open_store(impatient(own_server.add_user("chat"))) as store:
+        await store.set("k", {"n": 1})
+        os.kill(own_server.process.pid, signal.SIGSTOP)
+        with pytest.raises(Unavailable, match="not known"):
+            await store.set("k", {"n": 2}, expected=1)
+        own_server.process.kill()
+        own_server.process.wait()
+        with pytest.raises(Unavailable) as caught:
+            await store.set("k", {"n": 2}, expected=1)
+    assert "not known" not in str(caught.value)
+
+
 async def test_a_restarted_server_has_forgotten_the_scripts_and_is_taught_again(
     server: redis_server.RedisServer, store: Store
 ) -> None:
@@ -128,6 +143,18 @@ async def test_a_rotated_password_needs_no_restart(server: redis_server.RedisSer
             admin.client_kill_filter(_type="normal", skipme=True)
         assert (await store.get("k")).entry["n"] == 1
         assert (await store.set("k", {"n": 2})).revision == 2
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_costs_no_write(
+    server: redis_server.RedisServer, store: Store
+) -> None:
+    def end_all_connections() -> None:
+        with server.admin() as admin:
+            admin.client_kill_filter(_type="normal", skipme=True)
+
+    # In a thread, so that the loop sees the end of the connection as it would between two turns of a conversation.
+    await asyncio.to_thread(end_all_connections)
+    assert (await store.append("k", [b"3"])).lines == 3
 
 
 async def test_a_wrong_password_is_told_from_an_absent_session(server: redis_server.RedisServer, keyspace: str) -> None:

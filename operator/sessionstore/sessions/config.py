@@ -62,7 +62,7 @@ class SessionStorage:
     connect_timeout: float = 2.0
     """Seconds until a server that does not take a connection counts as away."""
     operation_timeout: float = 5.0
-    """Seconds that one call may take altogether, waiting for a connection and retries included."""
+    """Seconds for one request to the server, waiting for a connection and retries included. Most calls are one."""
     default_ttl: int = 0
     """Seconds from the last write until a session expires; 0 is never. No backend carries it out yet."""
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import importlib.resources
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.TimeoutError, "timeout"),
     (exceptions.ConnectionError, "connection"),
 )
+# How redis-py words a failure before anything was sent; then a write has certainly not happened.
+_NOT_SENT = re.compile(r"connecting to|No connection available")
 
 
 def _lua(name: str) -> str:
@@ -229,5 +232,7 @@ class Client:
         return self._unavailable(text, "connection", writes)
 
     def _unavailable(self, text: str, reason: str, writes: bool) -> Unavailable:
-        doubt = "; whether the write happened is not known, so read before you write again" if writes else ""
-        return Unavailable(f"redis at {self._config.redis_host}:{self._config.redis_port}: {text}{doubt}", reason)
+        unknown = writes and not _NOT_SENT.search(text)
+        doubt = "; whether the write happened is not known, so read before you write again" if unknown else ""
+        where = f"redis at {self._config.redis_host}:{self._config.redis_port}"
+        return Unavailable(f"{where}: {text.rstrip('.')}{doubt}", reason)

@@ -9,11 +9,11 @@ if not record.live then return {'absent'} end
 
 -- Generations stay and grow: who still holds the length of a transcript from before must not append to one made after.
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.sub(field, 1, 2) == 'n:' then
+  if string.sub(field, 1, 2) == 'g:' then
     local transcript = string.sub(field, 3)
     redis.call('UNLINK', list_name(transcript))
-    redis.call('HDEL', KEYS[1], field)
-    redis.call('HINCRBY', KEYS[1], 'g:' .. transcript, 1)
+    redis.call('HDEL', KEYS[1], 'n:' .. transcript)
+    redis.call('HINCRBY', KEYS[1], field, 1)
   end
 end
 local at = now()
