@@ -105,7 +105,7 @@ def _unschedulable(pod: Manifest, events: _Events) -> Explanation | None:
     condition = _condition(pod, "PodScheduled", "False")
     if not condition or condition.get("reason") not in ("Unschedulable", "SchedulingGated"):
         return None
-    message = _quote(condition) or _quote(events.newest({"FailedScheduling"}))
+    message = _quote(condition if condition.get("message") else events.newest({"FailedScheduling"}) or condition)
     claim = events.newest_of_claims(_CLAIM_EVENTS) if "unbound" in message else None
     if claim:
         # The scheduler knows that a claim is unbound; why it is, the provisioner has said.
@@ -168,7 +168,7 @@ def _volume_missing(pod: Manifest, events: _Events) -> Explanation | None:
 
 def _probe_fails(pod: Manifest, events: _Events) -> Explanation | None:
     """A container that runs and is not ready: what its probe says. Without an event it has just started."""
-    if not any(status.get("state", {}).get("running") for status in _container_statuses(pod)):
+    if not any("running" in status.get("state", {}) for status in _container_statuses(pod)):
         return None
     event = events.newest({"Unhealthy"})
     return Explanation(Reason.CREATING, f"pod {pod['metadata']['name']}: {_quote(event)}") if event else None

@@ -8,6 +8,14 @@ from sessionstore import errors
 from sessionstore.apis.v1alpha1.reasons import Reason
 from sessionstore.engines.redis import config
 
+MUST_STAY_OURS = [
+    "aclfile", "requirepass", "user", "dir", "bind", "port",
+    "include", "loadmodule", "rename-command", "protected-mode", "appenddirname", "masterauth",
+    "primaryauth", "replicaof", "slaveof", "maxmemory", "appendonly", "tls-port",
+    "tls-cert-file", "cluster-enabled", "sentinel", "replica-announce-ip", "enable-debug-command", "unixsocket",
+    "logfile", "daemonize",
+]  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("given", "lines"),
@@ -36,8 +44,7 @@ def test_a_directive_of_the_operators_is_refused_with_what_to_do_instead(directi
 
 @pytest.mark.parametrize(
     "directive",
-    "aclfile requirepass user dir bind port include loadmodule rename-command protected-mode appenddirname "
-    "masterauth primaryauth replicaof slaveof maxmemory appendonly tls-port tls-cert-file cluster-enabled sentinel replica-announce-ip enable-debug-command unixsocket logfile daemonize".split(),
+    MUST_STAY_OURS,
 )
 def test_what_would_open_the_server_or_move_its_data_is_refused(directive) -> None:
     with pytest.raises(errors.SpecError, match="is not yours to set"):

@@ -73,7 +73,7 @@ def test_the_limit_is_read_as_kubernetes_reads_it(quantity, expected) -> None:
 
 @pytest.mark.parametrize("quantity", ["lots", "", "-1Gi", "1 Gi", None])
 def test_what_is_no_quantity_is_refused(quantity) -> None:
-    with pytest.raises(errors.SpecError, match="^spec"):
+    with pytest.raises(errors.SpecError, match=r"^spec\.resources"):
         memory.limit_bytes({"limits": {"memory": quantity}})
 
 
