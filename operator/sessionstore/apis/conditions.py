@@ -53,8 +53,8 @@ def fold(
 
     Args:
         verdicts: condition type -> verdict. What a pass says nothing about stays as it was, with the
-            generation it was judged for, and is Unknown where it never was. `Ready` given here is
-            not folded: an error, or a suspended store, has the word.
+            generation that it was judged for, and is Unknown where it never was. `Ready` given here
+            is not folded: an error, or a suspended store, has the word.
         previous: the conditions as they are; a status that stays keeps its transition time.
         generation: the metadata.generation that was looked at.
         now: with a time zone; kept to the second, as Kubernetes does.
@@ -64,9 +64,11 @@ def fold(
         kind: verdicts[kind] if kind in verdicts else _as_before(known.get(kind)) for kind in TYPES if kind != "Ready"
     }
     said["Ready"] = verdicts["Ready"] if "Ready" in verdicts else _ready(said)
-    judged = dict.fromkeys((*verdicts, "Ready"), generation)
+    stale = {kind: known[kind].observed_generation for kind in known.keys() - verdicts.keys() - {"Ready"}}
     stamp = now.astimezone(UTC).replace(microsecond=0)
-    return tuple(_condition(kind, said[kind], known.get(kind), judged.get(kind), stamp) for kind in sorted(said))
+    return tuple(
+        _condition(kind, said[kind], known.get(kind), stale.get(kind, generation), stamp) for kind in sorted(said)
+    )
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
@@ -97,14 +99,13 @@ def _condition(
     kind: str, verdict: Verdict, known: Condition | None, generation: int | None, stamp: datetime
 ) -> Condition:
     unchanged = known is not None and known.status == verdict.status
-    judged = generation if generation is not None else known.observed_generation if known else None
     return Condition(
         type=kind,
         status=verdict.status,
         reason=str(verdict.reason),
         message=_shortened(verdict.message),
         last_transition_time=known.last_transition_time if known is not None and unchanged else stamp,
-        observed_generation=judged,
+        observed_generation=generation,
     )
 
 

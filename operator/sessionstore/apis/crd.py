@@ -81,13 +81,14 @@ def session_stores() -> dict[str, Any]:
 
 
 def root_schema() -> schema.Schema:
-    """Return the schema of a whole object. Of its metadata only the API server may say more than `object`."""
+    """Return the schema of a whole object. Its metadata is the API server's own, but for the name."""
     found = schema.structural(api.SessionStore)
     properties = {
         **found["properties"],
         "apiVersion": {"type": "string", "description": "Version of this schema: sessionstore.dev/v1alpha1."},
         "kind": {"type": "string", "description": "SessionStore."},
-        "metadata": {"type": "object"},
+        # The name is said to exist so that rules may point at it.
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
     }
     return {**found, "properties": properties, "required": ["spec"]}
 

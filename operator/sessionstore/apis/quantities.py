@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 from sessionstore.apis import meta
 
 _UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,8})(ms|s|m|h|d|w)")
+_DURATION = re.compile(r"([0-9]{1,8})(ms|s|m|h|d|w)")
 
 DURATION_PATTERN = "^([0-9]{1,8}(ms|s|m|h|d|w)){1,6}$"
 DURATION_WORDS = "write a duration such as 90s, 15m, 1h30m or 7d (units: ms, s, m, h, d, w)"
@@ -38,7 +38,7 @@ Size = Annotated[
 ]
 """An amount of storage, such as `8Gi`."""
 
-_QUANTITY = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?\d{1,3}))?")
+_QUANTITY = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,3}))?")
 _DECIMAL_EXPONENT = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_EXPONENT = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 

@@ -227,10 +227,12 @@ _STORE_RULES = meta.rules(
         f"self.metadata.name.size() <= {meta.MAX_NAME}",
         f"metadata.name has more than {meta.MAX_NAME} characters; choose a shorter one: names of Services, Secrets "
         "and Jobs are built from it",
+        ".metadata.name",
     ),
     meta.Rule(
         "!self.metadata.name.contains('.') && !self.metadata.name.matches('^[0-9]')",
         "metadata.name names a Service: start it with a letter and use no dots",
+        ".metadata.name",
     ),
 )
 
