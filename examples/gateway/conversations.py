@@ -23,11 +23,12 @@ MAX_TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn that is in the store. `lines` is how many the transcript has with it."""
+    """One turn that is in the store. `lines` is how many the transcript has with the `added` ones."""
 
     session_id: str
     number: int
     reply: str
+    added: int
     lines: int
 
 
@@ -50,11 +51,12 @@ async def _try_turn(store: Store, name: SessionKey, text: str) -> Turn:
     known = await store.read(name)
     if known is None:
         raise Conflict(f"session {name} was deleted between two calls", None)
-    turn = _answer(session, known.lines, text)
-    added = _turn_lines(session, known, turn.reply, text, now_ms)
+    number = sum(_role(line) == "user" for line in known.lines) + 1
+    reply = f"turn {number}; you said {text!r}; I remember {len(known.lines)} lines"
+    added = _turn_lines(session, known, reply, text, now_ms)
     # All lines or none, and only behind what the answer was made from.
     head = await store.append(name, added, position=len(known.lines), generation=known.head.generation)
-    return Turn(turn.session_id, turn.number, turn.reply, head.lines)
+    return Turn(_session_id(session.entry), number, reply, len(added), head.lines)
 
 
 async def _claim(store: Store, name: SessionKey, now_ms: int) -> Session:
@@ -68,12 +70,6 @@ async def _claim(store: Store, name: SessionKey, now_ms: int) -> Session:
         moved["sessionId"] = str(uuid.uuid4())
     # Fields that only other programs know stay in the entry, byte for byte.
     return await store.set(name, session.entry.with_fields(moved), expected=session.revision)
-
-
-def _answer(session: Session, lines: Sequence[bytes], text: str) -> Turn:
-    number = sum(_role(line) == "user" for line in lines) + 1
-    reply = f"turn {number}; you said {text!r}; I remember {len(lines)} lines"
-    return Turn(_session_id(session.entry), number, reply, len(lines))
 
 
 def _turn_lines(session: Session, known: Transcript, reply: str, text: str, now_ms: int) -> list[bytes]:

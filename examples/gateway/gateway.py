@@ -103,8 +103,9 @@ async def post_turn(request: web.Request) -> web.Response:
     name, text = _name(request), await _text(request)
     turn = await conversations.take_turn(request.app[STORE], name, text)
     log.info("turn %d of %s: %d lines", turn.number, name, turn.lines)
-    said = {"sessionId": turn.session_id, "turn": turn.number, "reply": turn.reply, "lines": turn.lines}
-    return answer(request, {"key": name.key, "agent": name.agent, **said})
+    said = {"sessionId": turn.session_id, "turn": turn.number, "reply": turn.reply}
+    counted = {"added": turn.added, "lines": turn.lines}
+    return answer(request, {"key": name.key, "agent": name.agent, **said, **counted})
 
 
 class BadRequest(Exception):

@@ -65,9 +65,10 @@ def test_a_conversation_starts_and_goes_on(place: Place) -> None:
         first = gateway.say("agent:main:main", "Hello")
         second = gateway.say("agent:main:main", "Again")
 
-    assert (first.status, first.body["turn"], first.body["lines"]) == (200, 1, 3)
+    assert (first.status, first.body["turn"], first.body["added"], first.body["lines"]) == (200, 1, 3, 3)
     assert first.body["reply"] == "turn 1; you said 'Hello'; I remember 0 lines"
     assert second.body["reply"] == "turn 2; you said 'Again'; I remember 3 lines"
+    assert (second.body["added"], second.body["lines"]) == (2, 5)
     assert second.body["sessionId"] == first.body["sessionId"]
     assert (second.body["pod"], second.body["backend"]) == ("openclaw-0", place.backend)
 
