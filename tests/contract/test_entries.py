@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sessionstore.sessions import Entry, InvalidEntry, InvalidKey, SessionKey, Status, Store, iterate
-from sessionstore.sessions.record import MAX_ENTRY_BYTES
+from sessionstore.sessions.record import MAX_ENTRY_BYTES, EntryLike
 from tests.contract.conftest import Backend
 
 KEYS = [
@@ -49,6 +49,9 @@ REFUSED_ENTRIES = [
     pytest.param(b'{"a":"\xff"}', id="no UTF-8"),
     pytest.param(b'{"a":"\xed\xa0\x80"}', id="a surrogate in UTF-8"),
     pytest.param(b'{"a":' * 5000 + b"1" + b"}" * 5000, id="nested too deep"),
+    pytest.param('{"a":"\ud800"}', id="text with a lone surrogate"),
+    pytest.param({"a": float("nan")}, id="a mapping with NaN"),
+    pytest.param({"a": object()}, id="a mapping that is not JSON"),
     pytest.param(b'{"sessionId":"../up"}', id="a transcript id that is a path"),
 ]
 
@@ -115,7 +118,7 @@ async def test_white_space_in_an_entry_is_kept_as_declared(store: Store, backend
 
 
 @pytest.mark.parametrize("entry", REFUSED_ENTRIES)
-async def test_what_is_no_entry_is_refused_and_changes_nothing(store: Store, entry: bytes) -> None:
+async def test_what_is_no_entry_is_refused_and_changes_nothing(store: Store, entry: EntryLike) -> None:
     before = await store.set("k", {"sessionId": "s"})
     with pytest.raises(InvalidEntry):
         await store.set("k", entry)

@@ -212,14 +212,18 @@ async def test_a_sessions_json_that_cannot_be_read_is_an_error_and_is_not_writte
     assert (sessions / "sessions.json").read_bytes() == content
 
 
-async def test_one_damaged_entry_costs_itself_and_not_its_neighbours(store: Store, sessions: Path) -> None:
+@pytest.mark.parametrize("damage", [b'{"n": NaN}', b'{"a":1,"a":2}', b'{"sessionId":"../../up"}', b"7"])
+async def test_one_damaged_entry_costs_itself_and_not_its_neighbours(
+    store: Store, sessions: Path, damage: bytes
+) -> None:
     file = sessions / "sessions.json"
-    file.write_bytes(file.read_bytes()[:-2] + b',\n  "agent:work:bad": {"n": NaN}\n}')
+    file.write_bytes(file.read_bytes()[:-2] + b',\n  "agent:work:bad": ' + damage + b"\n}")
     with pytest.raises(Unreadable, match="work/agent:work:bad"):
         await store.get("agent:work:bad")
     assert (await store.get(WORK)).entry.session_id == WORK_ID
     await store.set(WORK, {"sessionId": WORK_ID})
-    assert b'"agent:work:bad": {"n": NaN}' in file.read_bytes()
+    assert await store.delete(WORK) is True
+    assert b'"agent:work:bad": ' + damage + b"\n" in file.read_bytes()
 
 
 async def test_damaged_revisions_are_an_error_that_says_what_to_do(store: Store, sessions: Path) -> None:

@@ -132,7 +132,10 @@ class Entry(Mapping[str, Any]):
         if isinstance(value, bytes):
             return cls(value)
         if isinstance(value, str):
-            return cls(_utf8(value, "entry"))
+            try:
+                return cls(value.encode("utf-8"))
+            except UnicodeEncodeError as error:
+                raise InvalidEntry(f"entry holds a lone surrogate at position {error.start}; escape it") from error
         try:
             return cls(rawjson.dump(dict(value)))
         except (TypeError, ValueError) as error:

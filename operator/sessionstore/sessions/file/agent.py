@@ -105,11 +105,11 @@ class AgentSessions:
         assert row is not None
         assert entry is not None
         del self.entries[name.key]
-        named = {self._entry_of(key).transcript_id for key in self.entries}
+        unnamed = [transcript_id for transcript_id in row.generations if not self._is_named(transcript_id)]
         self._save_entries()
         self._rows[name.key] = revisions.bury(row, now_ms)
         self.save_revisions()
-        for transcript_id in set(row.generations) - named:
+        for transcript_id in unnamed:
             file = f"{transcript_id}.jsonl"
             self._directory.rename(file, f"{file}.deleted.{_stamp(now_ms)}")
 
@@ -210,12 +210,25 @@ class AgentSessions:
             return row.lines
         return len(lines_of(self._directory.read(f"{transcript_id}.jsonl") or b""))
 
+    def _is_named(self, transcript_id: str) -> bool:
+        """Return whether an entry names the transcript, or might: of a damaged one it cannot be told."""
+        for key in [key for key, raw in self.entries.items() if transcript_id.encode() in raw]:
+            try:
+                if self._entry_of(key).transcript_id == transcript_id:
+                    return True
+            except Unreadable:
+                return True
+        return False
+
     def _entry(self, name: SessionKey) -> Entry | None:
         return self._entry_of(name.key) if name.key in self.entries else None
 
     def _entry_of(self, key: str) -> Entry:
         try:
-            return Entry(rawjson.compact(self.entries[key]))
+            entry = Entry(rawjson.compact(self.entries[key]))
+            # Asked for here, so that an entry that names a path as its transcript is unreadable like any other damage.
+            _ = entry.transcript_id
+            return entry
         except InvalidEntry as error:
             path = self._directory.path / SESSIONS_NAME
             raise Unreadable(f"session {self.agent}/{key} cannot be read from {path}: {error}") from error
