@@ -1,10 +1,10 @@
 """How the conditions of a store come to be: verdicts in, `status.conditions` out. Pure.
 
-    Provisioned ┐
-    CredentialsReady │  all True ──> Ready=True
-    Migrated │  any False ──> Ready=False, the first in this order says why
-    Injected ┘  else Unknown
-    Degraded=True ──> Ready=False, where nothing above says why
+    Provisioned, CredentialsReady, Migrated, Injected: the first in this order that is not True speaks
+        any False           -> Ready=False
+        else Degraded=True  -> Ready=False
+        else any Unknown    -> Ready=Unknown
+        else                -> Ready=True
 
 `Shared` and `ConfigurationWarning` inform; they never keep a store from being ready. The order is
 that of the work: what comes first is what a person should look at first.
