@@ -16,7 +16,7 @@ DEFAULT_RESOURCES: Mapping[str, Mapping[str, str]] = {
 """Of a store whose `spec.resources` is empty. No CPU limit: a throttled event loop fails its probes."""
 
 RESERVED_BYTES = 32 << 20
-"""What is never given to data: an empty server takes about 10 MiB (`used_memory_rss` of 7.0.15), the rest is for
+"""What is never given to data: an empty server takes 12 MiB (`used_memory_rss` of 7.0.15), the rest is for
 connections' buffers and the probes' processes, which count against the same limit."""
 
 SMALLEST_BYTES = 16 << 20
