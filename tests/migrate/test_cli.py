@@ -122,6 +122,27 @@ def test_a_conflict_ends_with_3_and_under_fail_with_1(state: State, url: str) ->
     assert run("migrate", state.root, "--to", url, "--conflicts", "keepstore").status == 3
 
 
+def test_a_source_that_also_keeps_sessions_elsewhere_is_not_half_migrated(state: State, url: str) -> None:
+    state.session("k")
+    (state.root / "sessions").write_text("{}")
+
+    assert run("inspect", state.root).status == 3
+    assert run("migrate", state.root, "--to", url, "--dry-run").document["reason"] == "UnsupportedLayout"
+    answer = run("migrate", state.root, "--to", url)
+    assert (answer.status, answer.document["reason"]) == (1, "UnsupportedLayout")
+    assert run("list", "--store", url).document == {}
+
+
+def test_the_side_that_loses_needs_a_place_to_be_kept(state: State, tmp_path: Path) -> None:
+    state.session("k", updatedAt=1)
+    run("migrate", state.root, "--to", f"file://{tmp_path}/target")
+    state.session("k", lines=b"{}\n", sessionId="id-0", updatedAt=1)
+
+    answer = run("migrate", state.root, "--to", f"file://{tmp_path}/target", "--conflicts", "KeepSource")
+
+    assert (answer.status, answer.document["reason"]) == (1, "CannotKeep")
+
+
 def test_a_store_that_stays_away_fails_and_says_so(state: State, tmp_path: Path) -> None:
     state.session("k")
 
@@ -156,7 +177,8 @@ def test_a_store_that_comes_back_is_waited_for(real: Path, tmp_path: Path) -> No
     assert process.returncode == 0
 
 
-def test_a_killed_job_leaves_its_reason(real: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["KILL", "TERM"])
+def test_a_killed_job_leaves_its_reason(real: Path, tmp_path: Path, number: int, status: int) -> None:
     with redis_server.running(tmp_path / "redis") as server:
         url = server.url(server.add_user("killed"))
         server.process.send_signal(signal.SIGSTOP)
@@ -165,10 +187,11 @@ def test_a_killed_job_leaves_its_reason(real: Path, tmp_path: Path) -> None:
         process = subprocess.Popen(command("migrate", real, "--to", url, "--termination-log", log))
         while not (log.exists() and log.read_bytes()):
             assert process.poll() is None
-        process.kill()
-        process.wait()
+        process.send_signal(number)
+        ended = process.wait()
         server.process.send_signal(signal.SIGCONT)
 
+    assert ended == status
     assert json.loads(log.read_bytes())["reason"] == "Interrupted"
 
 

@@ -7,7 +7,9 @@ The operator's Job runs `migrate` with `--termination-log`. Exit status: 0 done,
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -157,6 +159,8 @@ def verify_command(
 def _answer(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[Report]]) -> None:
     """Do the work, print the answer, and end with the exit status that it deserves."""
     began = time.monotonic()
+    # The first process of a container ignores SIGTERM unless it has a handler. There is nothing to tidy up.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     # First what is true if nothing more is ever written: a container that is killed leaves its reason behind.
     _log(outlet, report.failure("Interrupted", "ended before it was done; a further run goes on from there", 0.0))
     try:

@@ -89,7 +89,7 @@ class _Run:
 
     async def run(self) -> Report:
         seen = survey.inspect(self._source, _steps(self._watch, "Inspect", 0))
-        _check_layouts(seen)
+        _check_layouts(self._source)
         planned = await self._plan(seen)
         if self._options.is_dry_run:
             return _balanced(Report("Planned", seen, planned, extra_problems=self._unkept(seen)))
@@ -98,9 +98,9 @@ class _Run:
         proof = await self._prove(seen)
         outcome = "Failed" if proof.mismatches else "Verified"
         report = Report(outcome, seen, done, proof, self._unkept(seen), tuple(sorted(self._kept)))
-        await self._put("report", report.document())
+        await self._put("report", _balanced(report).document())
         await self._tell("Done", seen)
-        return _balanced(report)
+        return report
 
     async def _plan(self, seen: Survey) -> Accounts:
         """Look at everything and change nothing; so a policy of Fail fails before the first write."""
@@ -221,11 +221,14 @@ def _steps(watch: Watch, phase: str, total: int) -> Callable[[], None]:
     return step
 
 
-def _check_layouts(seen: Survey) -> None:
-    """Refuse a source of which nothing at all can be read: "0 sessions, verified" would be believed."""
-    unread = [problem for problem in seen.problems if problem.reason is Reason.UNSUPPORTED_LAYOUT]
-    if unread and not seen.sessions and not seen.archives:
-        raise MigrationError("UnsupportedLayout", f"{unread[0].path}: {unread[0].detail}; nothing else was found")
+def _check_layouts(source: Source) -> None:
+    """Refuse a source that also keeps sessions where we cannot read: to switch over without them would lose them."""
+    for problem in source.findings.problems:
+        if problem.reason is Reason.UNSUPPORTED_LAYOUT:
+            raise MigrationError(
+                "UnsupportedLayout",
+                f"{problem.path}: {problem.detail}; nothing was written. If it is not in use, move it out of the way",
+            )
 
 
 def _balanced(report: Report) -> Report:

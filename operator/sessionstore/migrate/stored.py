@@ -12,7 +12,7 @@ from sessionstore.sessions.store import Store
 
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_LINES = 1000
-_FIRST_SLICE = 16
+_FIRST_SLICE = 32
 
 ReadSlice = Callable[[int, int], Awaitable[Sequence[bytes]]]
 Lines = AsyncIterator[bytes]
@@ -85,6 +85,8 @@ async def _go_through(read: ReadSlice) -> Lines:
     while lines := await read(start, start + count):
         for line in lines:
             yield line
-        start += len(lines)
-        mean = sum(map(len, lines)) // len(lines) + 1
+        if len(lines) < count:
+            return
+        start += count
+        mean = sum(map(len, lines)) // count + 1
         count = max(1, min(SLICE_LINES, SLICE_BYTES // mean))

@@ -15,7 +15,7 @@ from sessionstore.migrate.source import Source, SourceArchive, SourceSession
 from sessionstore.sessions import digest
 from sessionstore.sessions.digest import SessionDigest
 from sessionstore.sessions.record import SessionKey
-from sessionstore.sessions.store import Store
+from sessionstore.sessions.store import Capability, Store
 
 Name = SessionKey | tuple[str, str]
 """A session, or an archive as (agent, file name)."""
@@ -105,7 +105,7 @@ async def check_archive(store: Store, archive: SourceArchive) -> Checked:
     """Compare one archive."""
     name = (archive.agent, archive.name)
     here, there = SessionDigest.of_archive(*name), SessionDigest.of_archive(*name)
-    if await store.read_archive(*name, 0, 0) is None:
+    if Capability.ARCHIVES not in store.capabilities or await store.read_archive(*name, 0, 0) is None:
         _drain(archive.lines.whole(), here)
         return Checked(here.hexdigest(), None, Mismatch("archive", *name, "not in the store"))
     walk = await _walk(archive.lines.whole(), here, stored.of_archive(store, *name), there)

@@ -20,6 +20,8 @@ from sessionstore.openclaw.tree import Child, Kind, Tree, printable
 LAYOUT = "sessions.json"
 DEFAULT_MAX_FILE_BYTES = 1024**3
 
+_UNREAD = frozenset({"sessions", "sessions.d", "archived"})
+_DATABASE = "openclaw-agent.sqlite"
 _FAMILIAR = frozenset({"agents", "openclaw.json", "sessions"})
 
 
@@ -31,14 +33,17 @@ def find(tree: Tree, max_file_bytes: int = DEFAULT_MAX_FILE_BYTES) -> Findings:
     top = tree.children()
     _check_familiar(tree, top)
     readers: list[Reader] = []
-    problems = list(_other_layouts(tree, top))
+    problems: list[Problem] = []
+    problems.extend(_other_layouts(tree, top, problems))
     for agent in _agents(tree, top, problems):
         folder = f"agents/{agent}"
-        for child in tree.children(folder):
+        for child in _listed(tree, folder, problems):
             if child.name == "sessions" and child.kind is Kind.FOLDER:
                 readers.append(SessionsFolder(tree, agent, f"{folder}/sessions", max_file_bytes))
             elif child.name == "sessions":
                 problems.append(_not_taken(child, f"{folder}/sessions", agent))
+            elif child.name == "agent" and child.kind is Kind.FOLDER:
+                problems.extend(_databases(tree, f"{folder}/agent", agent, problems))
     return Findings(tuple(readers), tuple(problems))
 
 
@@ -120,11 +125,19 @@ def _agents(tree: Tree, top: tuple[Child, ...], problems: list[Problem]) -> Iter
         if child.name == "agents" and child.kind is not Kind.FOLDER:
             problems.append(_not_taken(child, child.name, None))
         elif child.name == "agents":
-            for agent in tree.children(child.name):
+            for agent in _listed(tree, child.name, problems):
                 if agent.kind is Kind.FOLDER:
                     yield agent.name
                 else:
                     problems.append(_not_taken(agent, f"agents/{agent.name}", None))
+
+
+def _listed(tree: Tree, path: str, problems: list[Problem]) -> tuple[Child, ...]:
+    try:
+        return tree.children(path)
+    except Refused as error:
+        problems.append(error.problem(printable(path)))
+        return ()
 
 
 def _not_taken(child: Child, path: str, agent: str | None) -> Problem:
@@ -139,30 +152,26 @@ def _unknown(name: str, path: str, agent: str) -> Problem:
     return Problem(printable(path), Reason.UNKNOWN_FILE, "not a file that OpenClaw keeps sessions in", agent)
 
 
-def _other_layouts(tree: Tree, top: tuple[Child, ...]) -> Iterator[Problem]:
-    """Go through what may hold sessions in a form that is not read yet: said aloud, since silence loses them."""
+def _other_layouts(tree: Tree, top: tuple[Child, ...], problems: list[Problem]) -> list[Problem]:
+    """Return what holds sessions in a form that is not read yet: said aloud, since silence loses them."""
     unread = Reason.UNSUPPORTED_LAYOUT
+    found = []
     for child in top:
-        if child.name in ("sessions", "sessions.d", "archived"):
-            yield Problem(child.name, unread, "may hold sessions in a form that is not read yet")
+        if child.name in _UNREAD and (child.kind is not Kind.FOLDER or _listed(tree, child.name, problems)):
+            found.append(Problem(child.name, unread, "sessions in a form that is not read yet"))
         elif names.kind_of(child.name) in (FileKind.TRANSCRIPT, FileKind.ARCHIVE):
-            yield Problem(printable(child.name), unread, "a transcript outside agents/<agent>/sessions is not read yet")
-    if any(child.name == "agents" and child.kind is Kind.FOLDER for child in top):
-        for agent in tree.children("agents"):
-            folder = f"agents/{agent.name}/agent"
-            if agent.kind is Kind.FOLDER and _holds(tree, f"agents/{agent.name}", "agent"):
-                for child in tree.children(folder):
-                    if child.name.endswith(".sqlite"):
-                        yield Problem(
-                            printable(f"{folder}/{child.name}"),
-                            unread,
-                            "sessions of OpenClaw 2026.8 or later",
-                            agent.name,
-                        )
+            detail = "a transcript outside agents/<agent>/sessions, which is not read yet"
+            found.append(Problem(printable(child.name), unread, detail))
+    return found
 
 
-def _holds(tree: Tree, path: str, name: str) -> bool:
-    return any(child.name == name and child.kind is Kind.FOLDER for child in tree.children(path))
+def _databases(tree: Tree, folder: str, agent: str, problems: list[Problem]) -> list[Problem]:
+    detail = "sessions of OpenClaw 2026.8 or later, which are not read yet"
+    return [
+        Problem(printable(f"{folder}/{child.name}"), Reason.UNSUPPORTED_LAYOUT, detail, agent)
+        for child in _listed(tree, folder, problems)
+        if child.name == _DATABASE
+    ]
 
 
 def _check_familiar(tree: Tree, top: tuple[Child, ...]) -> None:

@@ -37,7 +37,6 @@ def test_every_agent_with_a_sessions_directory_is_found(root: Path) -> None:
     [
         "sessions",
         "sessions.d",
-        "archived",
         "6732.jsonl",
         "agents/main/agent/openclaw-agent.sqlite",
     ],

@@ -1,0 +1,111 @@
+"""Somebody writes to the source or the store meanwhile: that is noticed, and never taken for success."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sessionstore.migrate import pipeline
+from sessionstore.migrate.errors import MigrationError
+from sessionstore.migrate.patience import Patience
+from sessionstore.migrate.pipeline import Progress
+from sessionstore.migrate.source import open_source
+from sessionstore.openclaw.problems import Reason
+from sessionstore.sessions import Capability, Unavailable, Unsupported
+from sessionstore.sessions.memory import MemoryStore
+from tests.migrate.states import HEADER, TURN, State
+
+
+class _Busy(MemoryStore):
+    """A store in which every session changes right after it was looked at."""
+
+    async def get(self, key: Any) -> Any:
+        found = await super().get(key)
+        if found:
+            await super().set(key, found.entry)
+        return found
+
+
+class _Plain(MemoryStore):
+    """A store that keeps sessions and nothing else."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset()
+
+    async def read_archive(self, *arguments: Any, **options: Any) -> Any:
+        raise Unsupported("no archives")
+
+
+class _Full(MemoryStore):
+    """A store that has run out of memory."""
+
+    tries = 0
+
+    async def set(self, *arguments: Any, **options: Any) -> Any:
+        self.tries += 1
+        raise Unavailable("OOM", "full")
+
+
+async def _migrate(state: State, store: MemoryStore, watch: pipeline.Watch, **options: Any) -> pipeline.Report:
+    with open_source(state.root) as source:
+        return await pipeline.migrate(source, store, pipeline.Options("s", Patience(60), **options), watch)
+
+
+def _ignore(seen: Progress) -> None:
+    """Watch nothing."""
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_dry_run", "reason"),
+    [
+        pytest.param("Plan", True, "CountsDoNotAddUp", id="after it was counted"),
+        pytest.param("Verify", False, "SourceChanged", id="after it was copied"),
+    ],
+)
+async def test_a_source_that_is_written_meanwhile_fails(
+    state: State, phase: str, is_dry_run: bool, reason: str
+) -> None:
+    state.session("k")
+
+    def write(seen: Progress) -> None:
+        if seen.phase == phase:
+            state.file("id-0.jsonl", HEADER + b"\n" + TURN + b"\n")
+
+    with pytest.raises(MigrationError) as caught:
+        await _migrate(state, MemoryStore(), write, is_dry_run=is_dry_run)
+
+    assert caught.value.reason == reason
+
+
+async def test_a_session_that_keeps_changing_in_the_store_fails(state: State) -> None:
+    state.session("k")
+    store = _Busy()
+    await store.set("k", {"sessionId": "id-0", "updatedAt": 1})
+
+    with pytest.raises(MigrationError, match="main/k keeps changing") as caught:
+        await _migrate(state, store, _ignore)
+
+    assert caught.value.reason == "StoreBusy"
+
+
+async def test_a_store_that_is_full_is_not_waited_for(state: State) -> None:
+    state.session("k")
+    store = _Full()
+
+    with pytest.raises(Unavailable):
+        await _migrate(state, store, _ignore)
+
+    assert store.tries == 1
+
+
+async def test_a_store_without_a_place_for_archives_leaves_them_and_says_so(state: State) -> None:
+    state.session("k", lines=HEADER + b"\n{")
+    state.file("x.jsonl.bak.1", HEADER + b"\n")
+
+    report = await _migrate(state, _Plain(), _ignore)
+
+    assert [problem.reason for problem in report.problems] == [Reason.TORN_LAST_LINE, Reason.NOT_KEPT_BY_STORE]
+    assert report.accounts and report.accounts.archives.quarantined == 1
+    assert (report.outcome, report.kept) == ("Verified", ())
