@@ -106,6 +106,15 @@ def test_a_configuration_that_cannot_be_used_ends_with_2(state: State) -> None:
     assert "password_file" in answer.stderr
 
 
+def test_a_source_is_never_its_own_store(state: State) -> None:
+    state.session("k")
+
+    answer = run("migrate", state.root, "--to", f"file://{state.root}")
+
+    assert (answer.status, answer.document["reason"]) == (2, "InvalidConfiguration")
+    assert "would be its own store" in answer.stderr
+
+
 def test_set_aside_ends_with_3_and_for_a_job_with_0(state: State, url: str) -> None:
     state.session("k", lines=None)
 

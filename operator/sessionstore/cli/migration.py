@@ -28,6 +28,7 @@ from sessionstore.migrate.source import Source
 from sessionstore.openclaw import state_dir
 from sessionstore.openclaw.problems import SourceError
 from sessionstore.sessions import config
+from sessionstore.sessions.config import SessionStorage
 from sessionstore.sessions.exceptions import ConfigurationError, SessionError, Unavailable
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -129,7 +130,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
     options = pipeline.Options(source_name, Patience(store_timeout), Policy(conflicts), dry_run)
 
     async def work(found: Source, watch: pipeline.Watch) -> Report:
-        async with config.open_store(url or ctx.obj) as store:
+        async with config.open_store(_target(url or ctx.obj, directory)) as store:
             return await pipeline.migrate(found, store, options, watch)
 
     _answer(_Outlet(directory, max_file_bytes, as_json, termination_log, set_aside_is_done), work)
@@ -150,7 +151,7 @@ def verify_command(
     """Prove that a store holds exactly what the state directory DIR holds. Nothing is written."""
 
     async def work(found: Source, watch: pipeline.Watch) -> Report:
-        async with config.open_store(url or ctx.obj) as store:
+        async with config.open_store(_target(url or ctx.obj, directory)) as store:
             return await pipeline.prove(found, store, Patience(store_timeout), watch)
 
     _answer(_Outlet(directory, max_file_bytes, as_json), work)
@@ -185,6 +186,17 @@ def _answer(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[
 async def _work(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[Report]]) -> Report:
     with source.open_source(outlet.directory, outlet.max_file_bytes) as found, migration_view.watching() as watch:
         return await work(found, watch)
+
+
+def _target(url: str | None, directory: Path) -> SessionStorage:
+    """Read where the sessions are to go. Raises: ConfigurationError, also for the source itself.
+
+    The source is what an unconfigured program would find: no store named means the gateway's own files.
+    """
+    target = SessionStorage.from_url(url) if url else SessionStorage.from_environment()
+    if target.backend == "file" and target.directory().is_dir() and target.directory().samefile(directory):
+        raise ConfigurationError(f"{directory} would be its own store; name another one with a URL, or --store")
+    return target
 
 
 def _status(found: Report) -> int:
