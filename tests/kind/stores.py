@@ -26,7 +26,8 @@ class Scene:
     namespace: str
 
     def kubectl(self, *arguments: str, **options: Any) -> str:
-        return self.cluster.kubectl(*arguments, "--namespace", self.namespace, **options)
+        # The flag comes first: what follows `exec … --` is another program's.
+        return self.cluster.kubectl("--namespace", self.namespace, *arguments, **options)
 
     def get(self, *arguments: str) -> Any | None:
         """Return the object, or None."""
@@ -123,7 +124,7 @@ class Scene:
 
 _UNPACK = """
 import sys, tarfile
-tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz").extractall("/state", filter="data")
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz").extractall("/state")
 """
 
 _CALL = """

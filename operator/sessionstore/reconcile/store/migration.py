@@ -132,8 +132,8 @@ def _check_retention(ctx: Context) -> conditions.Verdict | None:
             return _verdict(
                 R.SOURCE_WOULD_BE_DELETED,
                 f"StatefulSet {gateway.live['metadata']['name']!r} has "
-                "persistentVolumeClaimRetentionPolicy.whenScaled: Delete; scaling it to 0 for the copy would delete the "
-                "source. Set it to Retain first",
+                "persistentVolumeClaimRetentionPolicy.whenScaled: Delete; scaling it to 0 for the copy would "
+                "delete the source. Set it to Retain first",
             )
     return None
 

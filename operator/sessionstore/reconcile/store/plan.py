@@ -20,7 +20,7 @@ from sessionstore.engines import engine as engines
 from sessionstore.gateways import binding, fence, injection
 from sessionstore.kube import kinds
 from sessionstore.reconcile import queue
-from sessionstore.reconcile.store import facts, injecting, jobs, migration, records, steps, storage
+from sessionstore.reconcile.store import credentials, facts, injecting, jobs, migration, records, steps, storage
 
 R = reasons.Reason
 
@@ -62,9 +62,11 @@ class Means:
 
 def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: datetime) -> Plan:
     """Decide what to do for one store."""
-    wanted = frozenset(means.engine.user_names(store))
+    wanted = frozenset(means.engine.user_names(store)) | {credentials.EPOCH}
     known = frozenset(seen.credentials.passwords)
-    if wanted - known and not store.spec.suspend:
+    if wanted - known and store.spec.suspend:
+        return _observing_only(Plan(requeue=queue.Requeue(means.resync_s)))
+    if wanted - known:
         return Plan(users=wanted - known, verdicts=_first_verdicts(), requeue=queue.Requeue(0.0))
     if isinstance(seen.own_password, facts.Refused):
         return _without_credentials(seen.own_password, means)
@@ -89,13 +91,13 @@ def _full_plan(
     grow = storage.next_growth(store, seen)
     step = _first_step(seen, sync, grow, sources, store)
     verdicts = {
-        "Provisioned": _provisioned(seen, grow),
+        "Provisioned": _provisioned(store, seen, grow),
         "CredentialsReady": _credentials_ready(sync, seen),
         "Migrated": _migrated(store, sources),
         **injecting.verdicts(store, looked_at, sources, seen),
     }
     objects = (
-        *storage.keep_template(means.engine.objects(store, passwords, means.defaults), seen),
+        *_children(store, seen, means, passwords),
         *binding.make_binding_secrets(store, means.engine, passwords),
         *((records.config_map(store.metadata.name, remembered),) if remembered else ()),
     )
@@ -156,6 +158,16 @@ def _first_step(
     return next((plan.step for plan in sources.values() if plan.step is not None), None)
 
 
+def _children(
+    store: api.SessionStore, seen: facts.Observed, means: Means, passwords: Mapping[str, str]
+) -> tuple[kinds.Manifest, ...]:
+    built = means.engine.objects(store, passwords, means.defaults)
+    return tuple(
+        credentials.with_epoch(manifest, passwords[credentials.EPOCH])
+        for manifest in storage.keep_template(built, seen)
+    )
+
+
 def _next_users(
     store: api.SessionStore, seen: facts.Observed, means: Means, passwords: Mapping[str, str]
 ) -> engines.SyncUsers | None:
@@ -177,7 +189,7 @@ def _unsettled(sources: Mapping[str, migration.SourcePlan]) -> bool:
 
 def _passwords(seen: facts.Observed) -> dict[str, str]:
     """Return user name -> password; the user's own Secret wins for the generic binding."""
-    own = {"app": seen.own_password} if isinstance(seen.own_password, str) else {}
+    own = {binding.APP_USER: seen.own_password} if isinstance(seen.own_password, str) else {}
     return {**seen.credentials.passwords, **own}
 
 
@@ -213,11 +225,11 @@ def _credentials_ready(sync: engines.SyncUsers | None, seen: facts.Observed) -> 
 # -- the store itself ---------------------------------------------------------------------------
 
 
-def _provisioned(seen: facts.Observed, grow: steps.GrowClaim | None) -> conditions.Verdict:
+def _provisioned(store: api.SessionStore, seen: facts.Observed, grow: steps.GrowClaim | None) -> conditions.Verdict:
     if grow is not None and grow.refusal is not None:
         return grow.refusal
     if isinstance(seen.engine, engines.Unreachable):
-        return conditions.Verdict("False", R.ENGINE_UNREACHABLE, seen.engine.message)
+        return _unreachable(store, seen.engine)
     if seen.engine is not None:
         fault = seen.engine.persistence_fault
         return conditions.Verdict(
@@ -226,6 +238,14 @@ def _provisioned(seen: facts.Observed, grow: steps.GrowClaim | None) -> conditio
     if seen.trouble is not None:
         return conditions.Verdict("False", seen.trouble.reason, seen.trouble.message)
     return conditions.Verdict("False", R.CREATING, "the store's pod is coming up")
+
+
+def _unreachable(store: api.SessionStore, found: engines.Unreachable) -> conditions.Verdict:
+    """A store that has never answered is on its way: its Service takes a moment to lead to a pod that is ready."""
+    known = conditions.find(store.status.conditions, "Provisioned")
+    is_new = known is None or known.reason == R.CREATING
+    reason = R.CREATING if is_new and found.reason in ("connection", "loading") else R.ENGINE_UNREACHABLE
+    return conditions.Verdict("False", reason, found.message)
 
 
 def _migrated(store: api.SessionStore, sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict:

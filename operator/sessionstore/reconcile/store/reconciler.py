@@ -81,8 +81,7 @@ async def report(key: queue.ObjectKey, rt: frame.Runtime, error: Exception) -> N
         return
     status = dict(live.get("status", {}))
     known = [conditions.Condition.model_validate(c) for c in status.get("conditions", [])]
-    verdicts = {c.type: conditions.Verdict(c.status, c.reason, c.message) for c in known}
-    verdicts["Ready"] = conditions.Verdict("Unknown", _reason_of(error), _words_of(error))
+    verdicts = {"Ready": conditions.Verdict("Unknown", _reason_of(error), _words_of(error))}
     generation = live["metadata"]["generation"]
     shown = conditions.fold(verdicts, known, generation=generation, now=rt.now())
     status["conditions"] = [c.model_dump(by_alias=True, exclude_none=True, mode="json") for c in shown]

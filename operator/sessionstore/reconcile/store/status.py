@@ -157,9 +157,7 @@ def make_events(before: Sequence[Any], status: Mapping[str, Any]) -> tuple[event
     return tuple(found)
 
 
-_QUIET = frozenset(
-    {R.AS_EXPECTED, R.NO_WARNINGS, R.NO_GATEWAYS, R.NO_MIGRATION, R.NOT_PROBED, R.DEPENDENCY_NOT_READY}
-)
+_QUIET = frozenset({R.AS_EXPECTED, R.NO_WARNINGS, R.NO_GATEWAYS, R.NO_MIGRATION, R.NOT_PROBED, R.DEPENDENCY_NOT_READY})
 """That nothing happened is no event."""
 
 _EXPECTED = frozenset(
