@@ -128,7 +128,7 @@ def test_a_conflict_ends_with_3_and_under_fail_with_1(state: State, url: str) ->
     state.session("k", lines=b"{}\n", sessionId="id-0", updatedAt=1)
 
     assert run("migrate", state.root, "--to", url, "--conflicts", "Fail").document["reason"] == "ConflictsFound"
-    assert run("migrate", state.root, "--to", url, "--conflicts", "keepstore").status == 3
+    assert run("migrate", state.root, "--to", url, "--conflicts", "KeepStore").status == 3
 
 
 def test_a_source_that_also_keeps_sessions_elsewhere_is_not_half_migrated(state: State, url: str) -> None:

@@ -98,7 +98,7 @@ def inspect_command(directory: Path, max_file_bytes: int, as_json: bool) -> None
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and write nothing.")
 @click.option(
     "--conflicts",
-    type=click.Choice([policy.value for policy in Policy], case_sensitive=False),
+    type=click.Choice([policy.value for policy in Policy]),
     default=Policy.NEWEST.value,
     show_default=True,
     help="Who wins where source and store went apart. The other side is kept as a document.",
