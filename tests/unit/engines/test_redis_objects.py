@@ -195,7 +195,10 @@ def test_scripts_and_configuration_are_what_the_container_mounts() -> None:
     (container,) = _pod()["containers"]
     data = _made()["ConfigMap", "chat-redis-config"]["data"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    run = [container["command"][1], *(container[f"{probe}Probe"]["exec"]["command"][1] for probe in PROBES)]
+    run = [
+        container["command"][-1].split()[-1],
+        *(container[f"{probe}Probe"]["exec"]["command"][1] for probe in PROBES),
+    ]
 
     assert {path.removeprefix(f"{mounts['config']}/") for path in run} == set(data)
     assert f"aclfile {mounts['users']}/users.acl" in data["redis.conf"]
@@ -204,6 +207,14 @@ def test_scripts_and_configuration_are_what_the_container_mounts() -> None:
 
 
 PROBES = ("startup", "liveness", "readiness")
+
+
+def test_the_server_takes_the_shells_place_and_lets_nobody_else_read_its_files() -> None:
+    assert _pod()["containers"][0]["command"] == [
+        "sh",
+        "-c",
+        "umask 0077 && exec redis-server /etc/sessionstore/config/redis.conf",
+    ]
 
 
 def test_redis_conf_ends_with_the_manifests_directives() -> None:

@@ -55,7 +55,7 @@ def test_patterns_follow_the_keyspaces() -> None:
     patterns = {name: [rule for rule in user.rules if "~" in rule] for name, user in made.items()}
 
     assert patterns == {
-        "default": [],
+        "default": ["~*"],
         "_operator": ["%R~sst:*"],
         "_migration": ["~sst:chat:*", "~sst:post:*"],
         "_health": [],
@@ -65,10 +65,11 @@ def test_patterns_follow_the_keyspaces() -> None:
     }
 
 
-def test_no_user_has_more_than_named_commands() -> None:
-    made = users.make_users(a_store({"openclaw": None}), PASSWORDS)
+def test_no_user_has_more_than_named_commands_but_the_one_that_nobody_can_be() -> None:
+    default, *made = users.make_users(a_store({"openclaw": None}), PASSWORDS)
     loose = {"+@all", "allcommands", "allkeys", "~*", "&*", "allchannels", "nopass"}
 
+    assert (default.name, default.rules) == ("default", ("off", "~*", "&*", "+@all"))
     assert [user.name for user in made if loose & set(user.rules)] == []
     assert all(user.rules.index("-@all") < min(_places(user)) for user in made if _places(user))
 
@@ -134,7 +135,7 @@ def test_what_differs_is_set_or_removed(name, listed, changed, removed) -> None:
 
 def test_a_step_is_told_in_names_and_shows_no_digest() -> None:
     wanted = users.make_users(a_store(), PASSWORDS)
-    step = users.make_sync(wanted, {"b": "user b on", "default": "user default off resetchannels -@all"})
+    step = users.make_sync(wanted, {"b": "user b on", "default": "user default off ~* &* +@all"})
 
     assert str(step) == "users: set _operator, _migration, _health, app; remove b"
     assert "#" not in repr(step)

@@ -85,7 +85,8 @@ def _container(store: SessionStore, image: str) -> Manifest:
         "name": "redis",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["redis-server", f"{names.CONFIG_DIR}/redis.conf"],
+        # The umask is that of the official images' entry points: some volumes are directories on the node.
+        "command": ["sh", "-c", f"umask 0077 && exec redis-server {names.CONFIG_DIR}/redis.conf"],
         "ports": [{"name": "redis", "containerPort": names.PORT, "protocol": "TCP"}],
         "resources": memory.with_limit(store.spec.resources),
         # A server that refuses its configuration says why in its last lines; explain.py passes them on.
