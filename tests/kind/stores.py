@@ -109,16 +109,13 @@ class Scene:
         """Unpack a state directory onto a claim, as the gateway's own user."""
         self.apply(filler(claim))
         self.kubectl("wait", "pod/filler", "--for=condition=Ready", f"--timeout={UP_S:.0f}s")
-        subprocess.run(
-            [
-                *(str(self.cluster.kubectl.program), "exec", "-i", "filler", "--namespace", self.namespace),
-                *("--", "python3", "-c", _UNPACK),
-            ],
-            stdin=archive.open("rb"),
-            env={"KUBECONFIG": str(self.cluster.kubectl.kubeconfig)},
-            check=True,
-            capture_output=True,
-        )
+        command = [str(self.cluster.kubectl.program), "--namespace", self.namespace, "exec", "-i", "filler", "--"]
+        environment = {"KUBECONFIG": str(self.cluster.kubectl.kubeconfig)}
+        with archive.open("rb") as packed:
+            done = subprocess.run(
+                [*command, "python3", "-c", _UNPACK], stdin=packed, env=environment, check=False, capture_output=True
+            )
+        assert done.returncode == 0, done.stderr.decode()
         self.kubectl("delete", "pod", "filler", "--grace-period=0", "--force")
 
 

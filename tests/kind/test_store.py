@@ -192,6 +192,15 @@ def test_suspend_observes_and_changes_nothing(scene: stores.Scene) -> None:
     scene.wait_ready()
 
 
+def test_a_store_that_begins_suspended_waits_and_then_comes_up(scene: stores.Scene) -> None:
+    scene.apply(stores.a_store(suspend=True))
+    scene.wait_condition("Ready", "Suspended")
+    assert scene.get("statefulset", "chat-redis") is None
+
+    scene.patch("sst", "chat", {"spec": {"suspend": False}})
+    scene.wait_ready()
+
+
 def test_an_image_that_cannot_be_pulled_is_said_and_heals(scene: stores.Scene) -> None:
     scene.apply(stores.a_store(redis={"image": "localhost:1/no/such:image"}))
     found = scene.wait_condition("Provisioned", "ImagePullFailed")
