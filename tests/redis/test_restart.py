@@ -27,12 +27,11 @@ async def test_a_session_outlives_the_server(binary, tmp_path, monkeypatch, how)
         server.process.send_signal(how)
         server.process.wait()
 
-    async with servers.serving(binary, tmp_path, STORE, PASSWORDS) as server:
-        async with open_store(_config(server)) as store:
-            session = await store.get("agent:main:main")
-            transcript = await store.read("agent:main:main")
-            archive = await store.read_archive("main", "s.jsonl.reset.2026")
-            listed = await store.list()
+    async with servers.serving(binary, tmp_path, STORE, PASSWORDS) as server, open_store(_config(server)) as store:
+        session = await store.get("agent:main:main")
+        transcript = await store.read("agent:main:main")
+        archive = await store.read_archive("main", "s.jsonl.reset.2026")
+        listed = await store.list()
 
     assert session is not None and session.entry.raw == b'{"sessionId":"s"}'
     assert transcript is not None and transcript.lines == (b"one", b"two")
@@ -43,7 +42,7 @@ async def test_a_session_outlives_the_server(binary, tmp_path, monkeypatch, how)
 
 async def test_nobody_can_be_the_user_that_replays(binary, tmp_path) -> None:
     async with servers.serving(binary, tmp_path, STORE, PASSWORDS) as server:
-        with server.client("default", "") as client, pytest.raises(Exception, match="WRONGPASS|invalid username"):
+        with server.client("default", "") as client, pytest.raises(Exception, match=r"WRONGPASS|invalid username"):
             client.ping()
 
 

@@ -81,7 +81,7 @@ def _places(user: User) -> list[int]:
 def test_default_is_off_in_the_file_and_every_line_begins_from_nothing() -> None:
     lines = users.acl_file(users.make_users(a_store(), PASSWORDS)).splitlines()
 
-    assert lines[0] == "user default reset off resetchannels -@all"
+    assert lines[0] == "user default reset off ~* &* +@all"
     assert all(line.split()[2] == "reset" for line in lines)
 
 
