@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 from collections.abc import Callable, Iterable
@@ -110,7 +111,8 @@ class Scene:
         self.apply(filler(claim))
         self.kubectl("wait", "pod/filler", "--for=condition=Ready", f"--timeout={UP_S:.0f}s")
         command = [str(self.cluster.kubectl.program), "--namespace", self.namespace, "exec", "-i", "filler", "--"]
-        environment = {"KUBECONFIG": str(self.cluster.kubectl.kubeconfig)}
+        # With the rest of the environment: without a HOME, kubectl would keep its cache in the work tree.
+        environment = {**os.environ, "KUBECONFIG": str(self.cluster.kubectl.kubeconfig)}
         with archive.open("rb") as packed:
             done = subprocess.run(
                 [*command, "python3", "-c", _UNPACK], stdin=packed, env=environment, check=False, capture_output=True
