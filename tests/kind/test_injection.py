@@ -395,7 +395,9 @@ WANTED = {
 
 
 @pytest.mark.parametrize("part", WANTED.values(), ids=WANTED.keys())
-async def test_an_unforced_apply_cannot_change_what_the_user_left_to_defaults(bench: Bench, part: Manifest) -> None:
+async def test_an_unforced_apply_cannot_change_what_the_user_wrote_or_left_to_defaults(
+    bench: Bench, part: Manifest
+) -> None:
     manifest = a_workload()
     del manifest["spec"]["strategy"], manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     bench.scene.apply(manifest)
@@ -421,6 +423,23 @@ async def test_the_scale_subresource_holds_at_zero_and_gives_back_without_a_trac
     given_back = bench.live()
     assert (fence.read_fence(given_back), fence.replicas_of(given_back)) == (None, 2)
     assert "sessionstore-operator" not in ownership.owners(given_back, "spec", "replicas")
+
+
+async def test_an_autoscaler_rests_while_the_fence_holds_and_comes_back(bench: Bench) -> None:
+    bench.scene.apply(a_workload())
+    bench.scene.kubectl("autoscale", "deployment/openclaw", "--min=2", "--max=3", "--cpu-percent=70")
+
+    disabled = bench.scene.wait(lambda: _autoscaler(bench, "ScalingActive", "ScalingDisabled"), "it to rest")
+    await _patch(bench, {"spec": {"replicas": 1}}, subresource="scale")
+
+    assert disabled["message"].endswith("scaling is disabled since the replica count of the target is zero")
+    bench.scene.wait(lambda: fence.replicas_of(bench.live()) == 2, "it to take over again")
+
+
+def _autoscaler(bench: Bench, kind: str, reason: str) -> Manifest | None:
+    found = bench.scene.get("hpa", "openclaw") or {}
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if (c["type"], c["reason"]) == (kind, reason)), None)
 
 
 async def _patch(bench: Bench, patch: Manifest, subresource: str | None = None) -> None:
