@@ -6,6 +6,7 @@ A pass may die between any two writes; whatever happens, the end must be the sam
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class World:
         self.claim: dict[str, Any] | None = {"metadata": {"name": CLAIM}, "spec": {"accessModes": ["ReadWriteOnce"]}}
         self.copied_while_in_use = False
         self.fenced_ever = False
+        self.mounted = True
 
     # -- what an operator sees ------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class World:
             store=store,
             image=jobs.JobImage("operator:1", "IfNotPresent"),
             now=self.now,
-            workloads=(gateway,),
+            workloads=(gateway,) if self.mounted else (),
             obstacle=self.obstacle,
             injected=self.injected,
             store_ready=True,
@@ -98,7 +100,7 @@ class World:
 
     def pods(self) -> list[str]:
         own = [f"openclaw-{n}" for n in range(self.workload["spec"]["replicas"])]
-        return own + self.strangers
+        return (own if self.mounted else []) + self.strangers
 
     # -- what an operator does ------------------------------------------------------------------
 
@@ -295,10 +297,8 @@ def test_whatever_happens_nothing_is_copied_in_use_and_the_gateway_comes_back(ev
             case "look":
                 world.one_pass()
             case str() as word if word.startswith("die"):
-                try:
+                with contextlib.suppress(Died):
                     world.one_pass(die_after=int(word[3:]))
-                except Died:
-                    pass
     world.strangers = []
     world.generation += 1  # The user tries again, should it have been given up.
 
@@ -447,6 +447,29 @@ def test_a_claim_for_one_pod_alone_is_inspected_behind_the_fence() -> None:
     _assert_migrated(world)
     purposes = {job.manifest["metadata"]["labels"]["sessionstore.dev/purpose"] for job in world.jobs.values()}
     assert purposes == {"copy"}
+
+
+def test_a_claim_that_no_gateway_mounts_is_migrated_without_a_fence() -> None:
+    world = World()
+    world.mounted = False
+
+    plan = world.run()
+
+    assert plan.phase is migration.Phase.MIGRATED
+    assert not world.fenced_ever
+    assert world.record is not None and world.record.pause_s is None
+
+
+def test_a_stranger_on_a_claim_that_no_gateway_mounts_is_named() -> None:
+    world = World()
+    world.mounted = False
+    world.strangers = ["debug"]
+
+    plan = world.run()
+
+    assert plan.verdict.reason == R.SOURCE_IN_USE and "pod debug" in plan.verdict.message
+    world.strangers = []
+    assert world.run().phase is migration.Phase.MIGRATED
 
 
 def test_another_claim_under_the_same_name_is_another_migration() -> None:

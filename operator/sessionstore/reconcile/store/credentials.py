@@ -7,9 +7,11 @@ import hashlib
 from sessionstore.kube import kinds
 
 EPOCH = "_epoch"
-"""A random value drawn with the first password. When someone deletes the Secret, all passwords are drawn anew, and nobody
-can log in to the running server to tell it so, we included. Another epoch then rolls its pod, which reads the new users
-when it starts. A rotation leaves the epoch alone."""
+"""A random value drawn with the first password.
+
+When someone deletes the Secret, all passwords are drawn anew, and nobody can log in to the running server to tell it
+so, we included. Another epoch then rolls its pod, which reads the new users when it starts. A rotation leaves it alone.
+"""
 
 ANNOTATION = "sessionstore.dev/credentials-epoch"
 

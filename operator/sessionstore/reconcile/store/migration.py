@@ -21,7 +21,7 @@ from sessionstore.apis import conditions, quantities
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import fence
-from sessionstore.reconcile.store import facts, jobs, records, steps
+from sessionstore.reconcile.store import facts, jobs, records, steps, told
 
 MAX_BREAKS = 3
 PLAN_RETRY_S = 30.0
@@ -71,7 +71,9 @@ def plan_source(source: facts.SourceFacts, ctx: Context) -> SourcePlan:
         return _cut_over(ctx, record)
     if _is_fenced(ctx):
         return _fenced(source, ctx, record)
-    record = replace(record, copied=None, breaks=0, fenced_at=None)
+    if ctx.workloads:
+        # A proof holds for as long as its fence; where nobody mounts the claim there is nothing to fence.
+        record = replace(record, copied=None, breaks=0, fenced_at=None)
     obstacle = _obstacle_before_fence(source, ctx, record)
     return obstacle or _unfenced(source, ctx, record)
 
@@ -99,10 +101,6 @@ def _is_fenced(ctx: Context) -> bool:
     return bool(ctx.workloads) and any(is_ours(gateway, ctx.store) for gateway in ctx.workloads)
 
 
-def _verdict(reason: R, message: str) -> conditions.Verdict:
-    return conditions.Verdict("False", reason, message)
-
-
 # -- before the fence ---------------------------------------------------------------------------
 
 
@@ -116,20 +114,20 @@ def _obstacle_before_fence(source: facts.SourceFacts, ctx: Context, record: reco
 def _check_claim(source: facts.SourceFacts) -> conditions.Verdict | None:
     name = source.source.persistent_volume_claim
     if source.claim is None:
-        return _verdict(
+        return told.refused(
             R.SOURCE_NOT_FOUND,
             f"source {source.source.name!r}: there is no PersistentVolumeClaim {name!r} in this namespace; "
             "correct persistentVolumeClaim, or create it",
         )
     if source.claim["metadata"].get("deletionTimestamp"):
-        return _verdict(R.SOURCE_NOT_FOUND, f"source {source.source.name!r}: claim {name!r} is being deleted")
+        return told.refused(R.SOURCE_NOT_FOUND, f"source {source.source.name!r}: claim {name!r} is being deleted")
     return None
 
 
 def _check_retention(ctx: Context) -> conditions.Verdict | None:
     for gateway in ctx.workloads:
         if gateway.live and fence.would_delete_source(gateway.live):
-            return _verdict(
+            return told.refused(
                 R.SOURCE_WOULD_BE_DELETED,
                 f"StatefulSet {gateway.live['metadata']['name']!r} has "
                 "persistentVolumeClaimRetentionPolicy.whenScaled: Delete; scaling it to 0 for the copy would "
@@ -143,7 +141,7 @@ def _check_failure(ctx: Context, record: records.Record) -> conditions.Verdict |
     failure = record.failure
     if failure is None or failure.token != retry_token(ctx.store):
         return None
-    return _verdict(
+    return told.refused(
         R(failure.reason),
         f"{failure.message}. The gateway is on its files as before; edit the SessionStore, or set the annotation "
         "sessionstore.dev/retry to a new value, to try again",
@@ -152,15 +150,15 @@ def _check_failure(ctx: Context, record: records.Record) -> conditions.Verdict |
 
 def _unfenced(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
     if not ctx.store_ready:
-        verdict = _verdict(R.PLANNING, f"source {source.source.name!r}: waiting for the store to come up")
+        verdict = told.refused(R.PLANNING, f"source {source.source.name!r}: waiting for the store to come up")
         return SourcePlan(Phase.PENDING, verdict, record)
     if record.planned is None and not _is_exclusive(source):
         return _planning(source, ctx, record)
     if ctx.store.spec.migration is None or ctx.store.spec.migration.mode != api.MigrationMode.RUN:
-        return SourcePlan(Phase.PLANNED, _planned_verdict(source, record), record)
+        return SourcePlan(Phase.PLANNED, told.planned(source, ctx.store, record), record)
     if ctx.obstacle is not None:
         message = f"not fenced, since its gateway cannot be injected: {ctx.obstacle.message}"
-        return SourcePlan(Phase.PLANNED, _verdict(R.PLANNED, message), record)
+        return SourcePlan(Phase.PLANNED, told.refused(R.PLANNED, message), record)
     return _next_fence(source, ctx, record)
 
 
@@ -175,15 +173,15 @@ def _planning(source: facts.SourceFacts, ctx: Context, record: records.Record) -
     job = jobs.plan_job(ctx.store, source.source, _runtime(source, ctx, record))
     known = source.jobs.get(job["metadata"]["name"])
     if known is None:
-        return SourcePlan(Phase.PLANNING, _progress(source, R.PLANNING, "inspecting"), record, steps.CreateJob(job))
+        return SourcePlan(Phase.PLANNING, told.progress(source, R.PLANNING, "inspecting"), record, steps.CreateJob(job))
     if known.succeeded and known.outcome is not None:
         record = replace(record, planned=known.outcome)
-        return SourcePlan(Phase.PLANNED, _planned_verdict(source, record), record)
+        return SourcePlan(Phase.PLANNED, told.planned(source, ctx.store, record), record)
     if known.succeeded or _is_stale(known, ctx.now):
-        return SourcePlan(Phase.PLANNING, _job_verdict(source, known), record, steps.DeleteJob(known.manifest))
+        return SourcePlan(Phase.PLANNING, told.job_ended(source, known), record, steps.DeleteJob(known.manifest))
     if known.failed_at:
-        return SourcePlan(Phase.FAILED, _job_verdict(source, known), record)
-    return SourcePlan(Phase.PLANNING, _waiting(source, known, R.PLANNING, "inspecting"), record)
+        return SourcePlan(Phase.FAILED, told.job_ended(source, known), record)
+    return SourcePlan(Phase.PLANNING, told.waiting(source, known, R.PLANNING, "inspecting"), record)
 
 
 def _is_stale(job: facts.JobFacts, now: datetime) -> bool:
@@ -193,7 +191,7 @@ def _is_stale(job: facts.JobFacts, now: datetime) -> bool:
 
 
 def _next_fence(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
-    verdict = _progress(source, R.FENCING, "scaling its gateway to 0")
+    verdict = told.progress(source, R.FENCING, "scaling its gateway to 0")
     loose = next((gateway for gateway in ctx.workloads if not is_ours(gateway, ctx.store)), None)
     if loose is None or loose.live is None:
         # Nobody in this spec mounts the claim, so there is nothing to scale; a stray pod still counts.
@@ -203,9 +201,11 @@ def _next_fence(source: facts.SourceFacts, ctx: Context, record: records.Record)
 
 
 def _in_use(source: facts.SourceFacts, record: records.Record) -> SourcePlan:
-    message = f"claim {source.source.persistent_volume_claim!r} is mounted by {_names(source.users)}, of no gateway in "
-    message += "spec.gateways; add its workload there, or stop it"
-    return SourcePlan(Phase.FAILED, _verdict(R.SOURCE_IN_USE, f"source {source.source.name!r}: {message}"), record)
+    message = (
+        f"claim {source.source.persistent_volume_claim!r} is mounted by {told.names(source.users)}, which is of no "
+        "gateway in spec.gateways; add its workload there, or stop it"
+    )
+    return SourcePlan(Phase.FAILED, told.progress(source, R.SOURCE_IN_USE, message), record)
 
 
 # -- behind the fence ---------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def _fenced(source: facts.SourceFacts, ctx: Context, record: records.Record) -> 
     if loose is not None and loose.live is not None:
         body = fence.Fence.of(loose.live, ctx.store, source=source.source.name, now=ctx.now)
         step = steps.FenceWorkload(loose.live, loose.fence if is_ours(loose, ctx.store) and loose.fence else body)
-        return SourcePlan(Phase.FENCING, _progress(source, R.FENCING, "scaling its gateway to 0"), record, step)
+        return SourcePlan(Phase.FENCING, told.progress(source, R.FENCING, "scaling its gateway to 0"), record, step)
     return _quiet(source, ctx, record)
 
 
@@ -242,17 +242,17 @@ def _quiet(source: facts.SourceFacts, ctx: Context, record: records.Record) -> S
         return _copying(source, ctx, record)
     if job is None and record.copied is None:
         return SourcePlan(
-            Phase.FENCING, _progress(source, R.FENCING, f"waiting for {_names(source.users)} to end"), record
+            Phase.FENCING, told.progress(source, R.FENCING, f"waiting for {told.names(source.users)} to end"), record
         )
     if record.breaks + 1 >= MAX_BREAKS:
         message = (
-            f"the fence was broken {MAX_BREAKS} times, last by {_names(source.users)}; find what starts it and stop it"
+            f"the fence was broken {MAX_BREAKS} times, last by {told.names(source.users)}; find and stop what starts it"
         )
         return _fail(source, ctx, record, R.FENCE_BROKEN, message)
     record = replace(record, breaks=record.breaks + 1, attempt=record.attempt + 1, copied=None)
     step = steps.DeleteJob(job.manifest) if job else None
     return SourcePlan(
-        Phase.FENCING, _progress(source, R.FENCING, f"fence broken by {_names(source.users)}"), record, step
+        Phase.FENCING, told.progress(source, R.FENCING, f"fence broken by {told.names(source.users)}"), record, step
     )
 
 
@@ -262,26 +262,26 @@ def _copying(source: facts.SourceFacts, ctx: Context, record: records.Record) ->
     known = _copy_job(source, ctx, record)
     if known is None:
         job = jobs.copy_job(ctx.store, source.source, _runtime(source, ctx, record), record.attempt)
-        return SourcePlan(Phase.COPYING, _progress(source, R.COPYING, "copying"), record, steps.CreateJob(job))
+        return SourcePlan(Phase.COPYING, told.progress(source, R.COPYING, "copying"), record, steps.CreateJob(job))
     if known.succeeded and known.outcome is not None:
         # The proof is in the record before anything relies on it: injection waits for the next pass.
         record = replace(record, copied=known.outcome)
-        return SourcePlan(Phase.CUTTING_OVER, _progress(source, R.CUTTING_OVER, "verified; injecting"), record)
+        return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "verified; injecting"), record)
     if known.succeeded:
-        return SourcePlan(Phase.COPYING, _job_verdict(source, known), record, steps.DeleteJob(known.manifest))
+        return SourcePlan(Phase.COPYING, told.job_ended(source, known), record, steps.DeleteJob(known.manifest))
     if known.failed_at:
-        verdict = _job_verdict(source, known)
+        verdict = told.job_ended(source, known)
         return _fail(source, ctx, record, R(verdict.reason), verdict.message)
-    return SourcePlan(Phase.COPYING, _waiting(source, known, R.COPYING, "copying"), record)
+    return SourcePlan(Phase.COPYING, told.waiting(source, known, R.COPYING, "copying"), record)
 
 
 def _cutting_over(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
     if ctx.obstacle is not None:
         return _fail(source, ctx, record, R.FENCE_TIMEOUT, f"its gateway cannot be injected: {ctx.obstacle.message}")
     if ctx.workloads and not ctx.injected:
-        return SourcePlan(Phase.CUTTING_OVER, _progress(source, R.CUTTING_OVER, "verified; injecting"), record)
+        return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "verified; injecting"), record)
     record = replace(record, cut_over_at=_stamp(ctx.now), failure=None)
-    return SourcePlan(Phase.CUTTING_OVER, _progress(source, R.CUTTING_OVER, "injected; scaling back"), record)
+    return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "injected; scaling back"), record)
 
 
 def _cut_over(ctx: Context, record: records.Record) -> SourcePlan:
@@ -297,24 +297,26 @@ def _cut_over(ctx: Context, record: records.Record) -> SourcePlan:
             verdict = conditions.Verdict("False", R.CUTTING_OVER, f"the gateway does not come up: {trouble.message}")
         return SourcePlan(Phase.CUTTING_OVER, verdict, record)
     record = replace(record, finished_at=_stamp(ctx.now), pause_s=_pause_s(record, ctx.now))
-    return SourcePlan(Phase.MIGRATED, _migrated_verdict(record), record)
+    return SourcePlan(Phase.MIGRATED, told.migrated(record), record)
 
 
 def _delta(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
     """After the cutover: copy once more what a gateway wrote to its files while it was not injected."""
     if record.deltas <= record.deltas_done or not ctx.injected or not ctx.store_ready:
-        return SourcePlan(Phase.MIGRATED, _migrated_verdict(record), record)
+        return SourcePlan(Phase.MIGRATED, told.migrated(record), record)
     job = jobs.copy_job(ctx.store, source.source, _runtime(source, ctx, record), record.attempt + record.deltas)
     known = source.jobs.get(job["metadata"]["name"])
     if known is None:
-        return SourcePlan(Phase.MIGRATED, _migrated_verdict(record), record, steps.CreateJob(job))
+        return SourcePlan(Phase.MIGRATED, told.migrated(record), record, steps.CreateJob(job))
     if known.succeeded:
         record = replace(record, deltas_done=record.deltas)
-        return SourcePlan(Phase.MIGRATED, _migrated_verdict(record), record)
+        return SourcePlan(Phase.MIGRATED, told.migrated(record), record)
     if known.failed_at:
         stale = steps.DeleteJob(known.manifest) if _is_stale(known, ctx.now) else None
-        return SourcePlan(Phase.MIGRATED, _job_verdict(source, known), record, stale)
-    return SourcePlan(Phase.MIGRATED, _waiting(source, known, R.COPYING, "copying what was written to files"), record)
+        return SourcePlan(Phase.MIGRATED, told.job_ended(source, known), record, stale)
+    return SourcePlan(
+        Phase.MIGRATED, told.waiting(source, known, R.COPYING, "copying what was written to files"), record
+    )
 
 
 # -- failing, and giving back -------------------------------------------------------------------
@@ -322,7 +324,7 @@ def _delta(source: facts.SourceFacts, ctx: Context, record: records.Record) -> S
 
 def _timed_out(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
     job = _copy_job(source, ctx, record)
-    cause = f"waiting for {_names(source.users)} to end" if source.users else "the copy was not done"
+    cause = f"waiting for {told.names(source.users)} to end" if source.users else "the copy was not done"
     if job is not None and job.trouble is not None:
         cause = f"{job.trouble.reason}: {job.trouble.message}"
     limit = ctx.store.spec.migration.fence_timeout if ctx.store.spec.migration else ""
@@ -334,16 +336,16 @@ def _fail(source: facts.SourceFacts, ctx: Context, record: records.Record, reaso
     text = f"source {source.source.name!r}: {message.removeprefix(f'source {source.source.name!r}: ')}"
     failure = records.Failure(reason, text, retry_token(ctx.store))
     record = replace(record, failure=failure, copied=None, attempt=record.attempt + 1)
-    return SourcePlan(Phase.FAILED, _verdict(reason, text), record)
+    return SourcePlan(Phase.FAILED, told.refused(reason, text), record)
 
 
 def _give_back(ours: facts.GatewayFacts, record: records.Record) -> SourcePlan:
     assert ours.live is not None and ours.fence is not None and record.failure is not None
-    verdict = _verdict(R(record.failure.reason), record.failure.message)
+    verdict = told.refused(R(record.failure.reason), record.failure.message)
     return SourcePlan(Phase.FAILED, verdict, record, steps.LiftFence(ours.live, ours.fence))
 
 
-# -- words and small facts ----------------------------------------------------------------------
+# -- small facts -------------------------------------------------------------------------------
 
 
 def _copy_job(source: facts.SourceFacts, ctx: Context, record: records.Record) -> facts.JobFacts | None:
@@ -379,48 +381,3 @@ def _pause_s(record: records.Record, now: datetime) -> float | None:
 
 def _stamp(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _names(pods: tuple[Any, ...]) -> str:
-    names = [f"pod {pod['metadata']['name']}" for pod in pods]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _progress(source: facts.SourceFacts, reason: R, text: str) -> conditions.Verdict:
-    return _verdict(reason, f"source {source.source.name!r}: {text}")
-
-
-def _waiting(source: facts.SourceFacts, job: facts.JobFacts, reason: R, text: str) -> conditions.Verdict:
-    """While a Job runs: what it is doing, or why its pod does not start."""
-    if job.trouble is None:
-        return _progress(source, reason, text)
-    return _verdict(job.trouble.reason, f"source {source.source.name!r}: {job.trouble.message}")
-
-
-_REASONS = {"PathNotFound": R.PATH_NOT_FOUND, "Mismatch": R.VERIFICATION_FAILED}
-"""What a Job may leave as its reason, and we have a word for; the rest is JobFailed, with the Job's own words."""
-
-
-def _job_verdict(source: facts.SourceFacts, job: facts.JobFacts) -> conditions.Verdict:
-    """Pass on what a Job that ended left as its last words."""
-    outcome = job.outcome or {}
-    reason = _REASONS.get(str(outcome.get("reason")), R.JOB_FAILED)
-    message = outcome.get("message") or (
-        job.trouble.message if job.trouble else "it left no message; see its pod's log"
-    )
-    return _verdict(reason, f"source {source.source.name!r}: Job {job.name}: {message}")
-
-
-def _planned_verdict(source: facts.SourceFacts, record: records.Record) -> conditions.Verdict:
-    found = record.planned or {}
-    text = ", ".join(f"{found[name]} {name}" for name in ("sessions", "lines", "archives") if name in found)
-    return _progress(
-        source, R.PLANNED, f"{text or 'not inspected'} would be migrated; set migration.mode to Run to do it"
-    )
-
-
-def _migrated_verdict(record: records.Record) -> conditions.Verdict:
-    found = record.copied or {}
-    text = ", ".join(f"{found[name]} {name}" for name in ("sessions", "lines", "archives") if name in found)
-    pause = f"; the gateway paused for {record.pause_s} s" if record.pause_s is not None else ""
-    return conditions.Verdict("True", R.MIGRATED, f"{text or 'all'} migrated and verified{pause}")

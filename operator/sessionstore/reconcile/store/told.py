@@ -1,0 +1,74 @@
+"""What a migration tells people: the verdicts on one source, in words. Pure.
+
+migration.py decides; here is only how it is said, so that one change has one wording wherever it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sessionstore.apis import conditions
+from sessionstore.apis.v1alpha1 import reasons
+from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.reconcile.store import facts, records
+
+R = reasons.Reason
+
+
+def refused(reason: R, message: str) -> conditions.Verdict:
+    """Say what keeps a source from being migrated."""
+    return conditions.Verdict("False", reason, message)
+
+
+def names(pods: tuple[Any, ...]) -> str:
+    """Name up to three pods."""
+    named = [f"pod {pod['metadata']['name']}" for pod in pods]
+    return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+
+
+def progress(source: facts.SourceFacts, reason: R, text: str) -> conditions.Verdict:
+    """Say how far a source is."""
+    return refused(reason, f"source {source.source.name!r}: {text}")
+
+
+def waiting(source: facts.SourceFacts, job: facts.JobFacts, reason: R, text: str) -> conditions.Verdict:
+    """While a Job runs: what it is doing, or why its pod does not start."""
+    if job.trouble is None:
+        return progress(source, reason, text)
+    return refused(job.trouble.reason, f"source {source.source.name!r}: {job.trouble.message}")
+
+
+_REASONS = {"PathNotFound": R.PATH_NOT_FOUND, "NothingFound": R.PATH_NOT_FOUND, "Mismatch": R.VERIFICATION_FAILED}
+"""What a Job may leave as its reason, and we have a word for; the rest is JobFailed, with the Job's own words."""
+
+
+def job_ended(source: facts.SourceFacts, job: facts.JobFacts) -> conditions.Verdict:
+    """Pass on what a Job that ended left as its last words."""
+    outcome = job.outcome or {}
+    reason = _REASONS.get(str(outcome.get("reason")), R.JOB_FAILED)
+    message = outcome.get("message") or (
+        job.trouble.message if job.trouble else "it left no message; see its pod's log"
+    )
+    return refused(reason, f"source {source.source.name!r}: Job {job.name}: {message}")
+
+
+def planned(source: facts.SourceFacts, store: api.SessionStore, record: records.Record) -> conditions.Verdict:
+    """Say what the plan Job found, and what to do next where that is the user's to decide."""
+    migration = store.spec.migration
+    runs = migration is not None and migration.mode == api.MigrationMode.RUN
+    found = _counts(record.planned) if record.planned else "not inspected yet"
+    return progress(source, R.PLANNED, f"found {found}" + ("" if runs else "; set migration.mode to Run to migrate"))
+
+
+def _counts(summary: Mapping[str, Any]) -> str:
+    """Say what a Job found: sessions, lines, archives, and what had to be set aside."""
+    names = ["sessions", "lines", "archives", *(name for name in ("quarantined", "conflicts") if summary.get(name))]
+    return ", ".join(f"{summary[name]} {name}" for name in names if name in summary)
+
+
+def migrated(record: records.Record) -> conditions.Verdict:
+    pause = f"; the gateway paused for {record.pause_s} s" if record.pause_s is not None else ""
+    return conditions.Verdict(
+        "True", R.MIGRATED, f"{_counts(record.copied or {}) or 'all'} migrated and verified{pause}"
+    )
