@@ -104,7 +104,7 @@ def leftovers(workload: Mapping[str, Any], store_name: str) -> tuple[str, ...]:
     """Return who keeps our parts in a workload that was released; none where all are gone, or still ours to take.
 
     A user who server-side applies an exported live manifest owns our parts too, and the empty apply
-    then removes nothing (tried; DECISIONS §4).
+    then removes nothing: docs/design/0003-injection.md.
     """
     ours = ownership.manager_of(store_name)
     owners = {part: ownership.owners(workload, *part) for part in _parts(workload, store_name)}

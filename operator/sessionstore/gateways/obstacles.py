@@ -54,7 +54,7 @@ def check_owner(workload: Workload) -> Refusal | None:
 
 
 def check_taken(store_name: str, workload: Workload) -> Refusal | None:
-    """Two stores on one workload would take turns for ever (tried with one manager; DECISIONS §3)."""
+    """Two stores on one workload would take turns for ever (tried with one manager)."""
     label = (workload["metadata"].get("labels") or {}).get(STORE_LABEL)
     others = (ownership.stores_on(workload) | {label}) - {store_name, None, ""}
     if not others:
