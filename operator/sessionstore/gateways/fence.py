@@ -1,7 +1,8 @@
 """The mark on a workload that is held at 0 replicas while its volume is copied, and what its pods mount. Pure.
 
 The annotation is the memory of what to give back: it outlives the operator, and the store too. It is
-written before the workload is scaled, and dropped after it is scaled back. reconcile/store/migration.py has the whole order.
+written before the workload is scaled, and dropped after it is scaled back; the whole order is in
+reconcile/store/migration.py.
 """
 
 from __future__ import annotations
