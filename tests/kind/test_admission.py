@@ -147,6 +147,7 @@ REFUSED = [
     pytest.param(redis(redis={"maxMemoryPercent": 95}), "less than or equal to 90", id="no room for a fork"),
     pytest.param(gateway(name="Open_Claw"), "use lower-case letters, digits and '-'", id="a gateway's name"),
     pytest.param(gateway(name="g" * 41), "may not be more than 40", id="a gateway's name that is too long"),
+    pytest.param(gateway(name="migration"), "migration is kept for the Secret of", id="a gateway's name that is ours"),
     pytest.param(gateway(keyspace="a:b"), "use lower-case letters, digits and '-'", id="a keyspace"),
     pytest.param(
         redis(gateways=gateway()["gateways"] * 2), 'Duplicate value: {"name":"openclaw"}', id="two gateways of one name"

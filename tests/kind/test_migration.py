@@ -259,6 +259,34 @@ def test_a_fence_that_cannot_be_kept_is_given_up_and_the_gateway_is_as_it_was(on
     scene.wait_ready(deadline_s=240)
 
 
+def test_a_gateway_found_on_its_files_after_the_cutover_is_brought_back_with_what_it_wrote(
+    on_files: stores.Scene,
+) -> None:
+    scene = on_files
+    scene.apply(stores.a_bound_store())
+    scene.wait_ready(deadline_s=240)
+
+    # `kubectl replace` strips what others added; the pod that follows reads and writes its own volume again.
+    scene.patch("sst", "chat", {"spec": {"suspend": True}})
+    scene.wait_condition("Ready", "Suspended")
+    old = scene.wait_gateways(1)[0]
+    scene.kubectl("replace", "-f", "-", input=json.dumps(stores.a_gateway()))
+    scene.wait(lambda: scene.gateway_pods() not in ([], [old]), "a pod without our parts")
+    pod = scene.wait_gateways(1)[0]
+    assert _turn(scene, pod, "agent:main:stray", "written to files")["backend"] == "file"
+    scene.patch("sst", "chat", {"spec": {"suspend": False}})
+
+    def brought_back() -> bool:
+        pods = scene.gateway_pods()
+        return len(pods) == 1 and pods != [pod] and "agent:main:stray" in _sessions(scene, pods[0])
+
+    scene.wait(brought_back, "what was written to files to be in the store")
+    scene.wait_ready()
+    events = scene.kubectl("get", "events", "--field-selector", "reason=GatewayOnFiles")
+    assert pod in events
+    assert len(_sessions(scene, scene.wait_gateways(1)[0])) == 12
+
+
 def test_bad_input_is_set_aside_counted_and_does_not_stop_the_rest(scene: stores.Scene, tmp_path: pathlib.Path) -> None:
     archive = _with_bad_input(tmp_path)
     scene.apply(stores.a_claim())

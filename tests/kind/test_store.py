@@ -120,6 +120,37 @@ def test_a_hand_edited_child_is_put_back(
     )
 
 
+def test_what_is_not_ours_is_never_taken_over(scene: stores.Scene) -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "chat-redis-config"},
+        "data": {"mine": "keep"},
+    }
+    scene.apply(theirs)
+
+    scene.apply(stores.a_store())
+
+    found = scene.wait_condition("Provisioned", "ChildConflict")
+    assert "ConfigMap 'chat-redis-config'" in found["message"]
+    assert scene.get("configmap", "chat-redis-config")["data"] == {"mine": "keep"}
+    scene.kubectl("delete", "configmap", "chat-redis-config")
+    scene.wait_ready()
+
+
+def test_a_store_that_is_deleted_and_made_again_at_once_comes_up(scene: stores.Scene) -> None:
+    scene.apply(stores.a_store())
+    scene.wait_ready()
+    uid = scene.store()["metadata"]["uid"]
+
+    scene.kubectl("delete", "sst", "chat", "--wait=false")
+    scene.wait(lambda: scene.get("sst", "chat") is None, "the store to go")
+    scene.apply(stores.a_store())
+
+    scene.wait(lambda: scene.store()["metadata"]["uid"] != uid, "the new store")
+    scene.wait_ready(deadline_s=240)
+
+
 def test_a_deleted_secret_of_passwords_comes_back_and_everyone_can_log_in(scene: stores.Scene) -> None:
     scene.apply(stores.a_store())
     scene.wait_ready()

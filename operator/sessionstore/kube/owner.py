@@ -34,7 +34,20 @@ def owned(manifest: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, An
     return {**manifest, "metadata": metadata}
 
 
+def is_adoptable(live: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Return whether an object that bears the name of a child may become one.
+
+    What carries our labels and lost its owner, as `kubectl delete --cascade=orphan` leaves it, may. What someone else
+    made, or another store controls, may not: our apply is forced and would take it from them without a word.
+    """
+    if is_owned(live, owner):
+        return True
+    labels = live["metadata"].get("labels") or {}
+    ours = labels.get(MANAGED_BY) == FIELD_MANAGER and labels.get(STORE_LABEL) == owner["metadata"]["name"]
+    return ours and not live["metadata"].get("ownerReferences")
+
+
 def is_owned(live: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
     """Return whether `live` has `owner` among its owner references."""
-    references = live["metadata"].get("ownerReferences", [])
+    references = live["metadata"].get("ownerReferences") or []
     return any(reference["uid"] == owner["metadata"]["uid"] for reference in references)

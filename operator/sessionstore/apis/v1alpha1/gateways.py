@@ -82,6 +82,11 @@ _GATEWAY_RULES = meta.rules(
         "workloadRef and selector exclude each other; remove one",
     ),
     meta.Rule(
+        "self.name != 'migration'",
+        "migration is kept for the Secret of migration Jobs; choose another name for this gateway",
+        ".name",
+    ),
+    meta.Rule(
         "!has(self.selector)",
         "selector is not carried out by this version; name each workload with a workloadRef in a gateway of its own",
         ".selector",

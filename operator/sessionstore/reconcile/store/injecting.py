@@ -202,10 +202,11 @@ def _gateway_verdict(gateway: Look, sources: Mapping[str, migration.SourcePlan])
         why = f": {gateway.facts.trouble.message}" if gateway.facts.trouble else ""
         message = f"gateway {name!r}: {len(gateway.outside)} pods run without the current configuration ({names}){why}"
         return conditions.Verdict("False", R.ROLLOUT_PENDING, message)
-    if gateway.facts.trouble is not None:
-        return conditions.Verdict(
-            "False", gateway.facts.trouble.reason, f"gateway {name!r}: {gateway.facts.trouble.message}"
-        )
+    trouble = gateway.facts.trouble
+    if trouble is not None:
+        # Creating is a word for the store's own pods; a gateway's that are not ready yet are a rollout.
+        reason = R.ROLLOUT_PENDING if trouble.reason == R.CREATING else trouble.reason
+        return conditions.Verdict("False", reason, f"gateway {name!r}: {trouble.message}")
     return None
 
 

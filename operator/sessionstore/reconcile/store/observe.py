@@ -29,7 +29,7 @@ async def observe(live: kinds.Manifest, store: api.SessionStore, rt: frame.Runti
     """Look at one store and all that belongs to it."""
     namespace, name = store.metadata.namespace, store.metadata.name
     credentials, own, pods, remembered, bound = await asyncio.gather(
-        _credentials(rt, namespace, name),
+        _credentials(rt, live),
         _own_password(rt, store),
         rt.kube.list(kinds.POD, namespace),
         rt.kube.get(kinds.CONFIG_MAP, namespace, f"{name}-migrations"),
@@ -67,9 +67,11 @@ def _secrets_of(pod: kinds.Manifest) -> Iterator[str]:
                 yield part["secret"]["name"]
 
 
-async def _credentials(rt: frame.Runtime, namespace: str, name: str) -> facts.Credentials:
-    secret = await rt.kube.get(kinds.SECRET, namespace, f"{name}-credentials")
-    if secret is None:
+async def _credentials(rt: frame.Runtime, live: kinds.Manifest) -> facts.Credentials:
+    """Read the passwords. One that an earlier store of this name left is about to go, and is no one's to use."""
+    meta = live["metadata"]
+    secret = await rt.kube.get(kinds.SECRET, meta["namespace"], f"{meta['name']}-credentials")
+    if secret is None or not owner.is_adoptable(secret, live):
         return facts.Credentials()
     passwords = {user: _decode(value) for user, value in (secret.get("data") or {}).items()}
     return facts.Credentials(passwords, secret["metadata"]["resourceVersion"])

@@ -60,7 +60,13 @@ async def apply(plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: f
 
 
 async def _apply_child(manifest: kinds.Manifest, live: kinds.Manifest, rt: frame.Runtime) -> facts.Refused | None:
+    kind, name = kinds.kind_of(manifest), manifest["metadata"]["name"]
     try:
+        there = await rt.kube.get(kind, live["metadata"]["namespace"], name)
+        if there is not None and not owner.is_adoptable(there, live):
+            return facts.Refused(
+                f"there is a {kind.kind} {name!r} that is not this store's; rename the store, or remove it"
+            )
         await rt.kube.apply(owner.owned(manifest, live), manager=owner.FIELD_MANAGER, force=True)
     except (errors.Invalid, errors.Forbidden, errors.Conflicted) as error:
         return facts.Refused(str(error), forbidden=isinstance(error, errors.Forbidden))

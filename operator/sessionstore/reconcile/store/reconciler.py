@@ -19,7 +19,7 @@ from sessionstore.kube import events, kinds, owner
 from sessionstore.reconcile import frame, queue
 from sessionstore.reconcile.store import jobs, orphans, perform
 from sessionstore.reconcile.store.observe import observe
-from sessionstore.reconcile.store.plan import Means, make_plan
+from sessionstore.reconcile.store.plan import SOON_S, Means, make_plan
 from sessionstore.reconcile.store.status import make_events, make_status
 
 
@@ -37,7 +37,7 @@ async def reconcile(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
     refused = None if applied.children else await perform.perform(plan.step, seen, store, rt)
     status = make_status(store, seen, plan, dataclasses.replace(applied, step=refused), rt.now())
     await write_status(live, status, rt)
-    return plan.requeue
+    return queue.Requeue(SOON_S) if applied.children else plan.requeue
 
 
 async def find(rt: frame.Runtime) -> set[queue.ObjectKey]:
