@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def count() -> Callable[[int, int], int]:
-    """Choose how often: `count(3, 20)` is 3 in `make test`, and the 20 that the issue names in `make test-long`."""
+    """Choose how often: `count(3, 20)` is 3 in `make test`, and 20 in `make test-long` (docs/must-show.md)."""
     return lambda short, full: full if LONG else short
 
 

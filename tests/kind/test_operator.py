@@ -54,7 +54,7 @@ def test_when_the_leader_is_killed_the_other_takes_over_within_20_s(scene: store
 
     _kill(house, leader)
 
-    # The bound is the promise, not a measure of this machine: the Lease runs out after 15 s.
+    # The bound is a promise (docs/must-show.md), not a measure of this machine: the Lease runs out after 15 s.
     taken = house.wait(
         lambda: _leader(house) not in ("", leader) and _leader(house), "the other to lead", deadline_s=20
     )

@@ -70,7 +70,7 @@ def worded(pattern: str, message: str) -> dict[str, Any]:
 
 
 MAX_ITEMS = 16
-"""Of every list. CEL's cost is estimated for the longest list that the schema allows (DECISIONS §2)."""
+"""Of every list. CEL's cost is estimated for the longest list that the schema allows (docs/design/0005-manifest.md)."""
 
 MAX_NAME = 40
 """Of a store, a gateway and a source: names of Secrets, users and Jobs are built from two of them."""
