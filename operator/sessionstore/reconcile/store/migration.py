@@ -7,7 +7,7 @@
 
 The fence's annotation on the workload and the record in the ConfigMap are the memory; both are
 written before the step that needs them, so an operator killed at any moment goes on from there.
-DECISIONS §5 has the reasons, each tried on a cluster; docs/migration.md tells users.
+docs/design/0006-fence.md has the reasons, each tried on a cluster; docs/migration.md tells users.
 """
 
 from __future__ import annotations
