@@ -1,6 +1,6 @@
 """What the library costs over the wire: our `get`, `set` and `append` next to redis-py doing the same bytes.
 
-Side by side in one process and one run, in turns, on one server; ratios of medians, since machines differ and are noisy.
+Side by side in one process and one run, in turns, on one server; ratios of medians: machines differ, and are noisy.
 Nothing is asserted about time. `make bench` prints it.
 """
 
