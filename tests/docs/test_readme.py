@@ -1,4 +1,4 @@
-"""What the README and the gateways' page show is true: the manifests are valid, and every link leads somewhere."""
+"""What the README and the gateways' page show is true: their manifests are valid."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ import pathlib
 import re
 from typing import Any
 
-import pytest
 import yaml
 
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import binding, injection
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CHANGELOG.md", "docs/gateways.md", "docs/design/0003-injection.md")
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
 def _manifests(page: str) -> list[Any]:
     blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
     return [yaml.safe_load(block) for block in blocks]
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_to_a_file(page: str) -> None:
-    path = ROOT / page
-
-    assert [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()] == []
 
 
 def test_the_first_manifest_of_the_readme_is_a_complete_store() -> None:
