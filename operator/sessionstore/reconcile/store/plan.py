@@ -8,8 +8,8 @@ before what relies on it, and a gateway is injected only when its user can log i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sessionstore import errors
@@ -62,22 +62,36 @@ class Means:
 
 def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: datetime) -> Plan:
     """Decide what to do for one store."""
-    wanted = frozenset(means.engine.user_names(store)) | {credentials.EPOCH}
-    known = frozenset(seen.credentials.passwords)
-    if wanted - known and store.spec.suspend:
+    missing = _wanted_users(store, means) - seen.credentials.passwords.keys()
+    if missing and store.spec.suspend:
         return _observing_only(Plan(requeue=queue.Requeue(means.resync_s)))
-    if wanted - known:
-        return Plan(users=wanted - known, verdicts=_first_verdicts(), requeue=queue.Requeue(0.0))
+    if missing:
+        return Plan(users=missing, verdicts=_first_verdicts(), requeue=queue.Requeue(0.0))
+    plan = _plan_with_users(store, seen, means, now)
+    return _observing_only(plan) if store.spec.suspend else plan
+
+
+def _plan_with_users(store: api.SessionStore, seen: facts.Observed, means: Means, now: datetime) -> Plan:
+    """Plan in full, or say what in the spec forbids it."""
     if isinstance(seen.own_password, facts.Refused):
-        return _without_credentials(seen.own_password, means)
-    passwords = _passwords(seen)
+        verdicts = {"CredentialsReady": _without_password(seen.own_password)}
+        return _blocked(store, seen, verdicts, queue.Requeue(min(5.0, means.resync_s)))
     try:
-        plan = _full_plan(store, seen, means, passwords, now)
+        return _full_plan(store, seen, means, _passwords(seen), now)
     except errors.SpecError as error:
         verdict = conditions.Verdict("False", R(error.reason), str(error))
-        return Plan(verdicts={"Provisioned": verdict}, requeue=queue.Requeue.never())
-    plan = replace(plan, forget=_forgettable(known - wanted, store, seen))
-    return _observing_only(plan) if store.spec.suspend else plan
+        return _blocked(store, seen, {"Provisioned": verdict}, queue.Requeue.never())
+
+
+def _blocked(
+    store: api.SessionStore,
+    seen: facts.Observed,
+    verdicts: Mapping[str, conditions.Verdict],
+    requeue: queue.Requeue,
+) -> Plan:
+    """Change nothing until the spec is mended, but give back what is fenced: nobody knows how long that takes."""
+    step = next((steps.LiftFence(live, mark) for live, mark in _fences(store, seen.gateways)), None)
+    return Plan(step=step, verdicts=verdicts, requeue=queue.Requeue(SOON_S) if step else requeue)
 
 
 def _full_plan(
@@ -89,7 +103,7 @@ def _full_plan(
     sources = _plan_sources(store, seen, means, looked_at, now, ready)
     remembered = {**seen.records, **{name: plan.record for name, plan in sources.items()}}
     grow = storage.next_growth(store, seen)
-    step = _first_step(seen, sync, grow, sources, store)
+    step = _first_step(sync, grow, _letting_go(store, seen, looked_at), sources)
     verdicts = {
         "Provisioned": _provisioned(store, seen, grow),
         "CredentialsReady": _credentials_ready(sync, seen),
@@ -103,6 +117,7 @@ def _full_plan(
     )
     settled = step is None and all(verdict.status != "False" for verdict in verdicts.values())
     return Plan(
+        forget=_forgettable(store, seen, means),
         objects=objects,
         injections=injecting.injections(looked_at, sources),
         step=step,
@@ -138,24 +153,45 @@ def _plan_sources(
 
 
 def _first_step(
-    seen: facts.Observed,
     sync: engines.SyncUsers | None,
     grow: steps.GrowClaim | None,
+    letting_go: Iterator[steps.Step],
     sources: Mapping[str, migration.SourcePlan],
-    store: api.SessionStore,
 ) -> steps.Step | None:
     """Choose the one step of this pass. Order is meaning: users before anyone needs them, gateways last."""
     if sync is not None:
         return steps.SyncUsers(sync)
     if grow is not None and grow.refusal is None:
         return grow
+    migrating = (plan.step for plan in sources.values() if plan.step is not None)
+    return next(letting_go, None) or next(migrating, None)
+
+
+def _letting_go(
+    store: api.SessionStore, seen: facts.Observed, looked_at: tuple[injecting.Look, ...]
+) -> Iterator[steps.Step]:
+    """Find what must be given back: of workloads that are gateways no more, and fences that no source will lift."""
     for workload in seen.released:
         stale = fence.read_fence(workload)
-        if stale is not None:
-            return steps.LiftFence(workload, stale)
-        if injection.holds_parts(workload, store.metadata.name):
-            return steps.ReleaseWorkload(workload, store.metadata.name)
-    return next((plan.step for plan in sources.values() if plan.step is not None), None)
+        if stale is not None and stale.store_name == store.metadata.name:
+            yield steps.LiftFence(workload, stale)
+        elif injection.holds_parts(workload, store.metadata.name):
+            yield steps.ReleaseWorkload(workload, store.metadata.name)
+    named = {source.source.persistent_volume_claim for source in seen.sources}
+    for look in looked_at:
+        for live, mark in _fences(store, (look.facts,)):
+            # Its source was taken out of the spec, or an earlier store of this name has put it up.
+            if mark.store_uid != store.metadata.uid or not look.claims & named:
+                yield steps.LiftFence(live, mark)
+
+
+def _fences(
+    store: api.SessionStore, gateways: Iterable[facts.GatewayFacts]
+) -> Iterator[tuple[kinds.Manifest, fence.Fence]]:
+    """Go through the gateways that a store of this name holds at 0."""
+    for gateway in gateways:
+        if gateway.live is not None and gateway.fence is not None and gateway.fence.store_name == store.metadata.name:
+            yield gateway.live, gateway.fence
 
 
 def _children(
@@ -193,9 +229,14 @@ def _passwords(seen: facts.Observed) -> dict[str, str]:
     return {**seen.credentials.passwords, **own}
 
 
-def _forgettable(names: frozenset[str], store: api.SessionStore, seen: facts.Observed) -> frozenset[str]:
+def _wanted_users(store: api.SessionStore, means: Means) -> frozenset[str]:
+    return frozenset(means.engine.user_names(store)) | {credentials.EPOCH}
+
+
+def _forgettable(store: api.SessionStore, seen: facts.Observed, means: Means) -> frozenset[str]:
     """Leave a removed gateway's user alone for as long as a pod still mounts its binding."""
-    return frozenset(name for name in names if binding.secret_name(store.metadata.name, name) not in seen.mounted)
+    unwanted = seen.credentials.passwords.keys() - _wanted_users(store, means)
+    return frozenset(name for name in unwanted if binding.secret_name(store.metadata.name, name) not in seen.mounted)
 
 
 def _first_verdicts() -> dict[str, conditions.Verdict]:
@@ -203,13 +244,9 @@ def _first_verdicts() -> dict[str, conditions.Verdict]:
     return {"CredentialsReady": creating, "Provisioned": creating}
 
 
-def _without_credentials(refused: facts.Refused, means: Means) -> Plan:
+def _without_password(refused: facts.Refused) -> conditions.Verdict:
     reason = R.SECRET_INVALID if refused.forbidden else R.SECRET_NOT_FOUND
-    message = f"auth.existingSecret: {refused.message}"
-    return Plan(
-        verdicts={"CredentialsReady": conditions.Verdict("False", reason, message)},
-        requeue=queue.Requeue(min(5.0, means.resync_s)),
-    )
+    return conditions.Verdict("False", reason, f"auth.existingSecret: {refused.message}")
 
 
 def _credentials_ready(sync: engines.SyncUsers | None, seen: facts.Observed) -> conditions.Verdict:

@@ -1,0 +1,1 @@
+"""What one pass decides and says."""
