@@ -115,7 +115,6 @@ def _full_plan(
         *binding.make_binding_secrets(store, means.engine, passwords),
         *((records.config_map(store.metadata.name, remembered),) if remembered else ()),
     )
-    settled = step is None and all(verdict.status != "False" for verdict in verdicts.values())
     return Plan(
         forget=_forgettable(store, seen, means),
         objects=objects,
@@ -123,7 +122,7 @@ def _full_plan(
         step=step,
         verdicts=verdicts,
         sources=sources,
-        requeue=queue.Requeue(means.resync_s if settled and not _unsettled(sources) else SOON_S),
+        requeue=queue.Requeue(means.resync_s if step is None and _is_settled(verdicts, sources) else SOON_S),
     )
 
 
@@ -216,8 +215,11 @@ def _answers(seen: facts.Observed) -> bool:
     return isinstance(seen.engine, engines.EngineFacts)
 
 
-def _unsettled(sources: Mapping[str, migration.SourcePlan]) -> bool:
-    return any(plan.phase in migration.UNDER_WAY for plan in sources.values())
+def _is_settled(verdicts: Mapping[str, conditions.Verdict], sources: Mapping[str, migration.SourcePlan]) -> bool:
+    """Return whether nothing is awaited: no condition keeps the store from being ready, no migration is under way."""
+    is_ready = all(verdicts[kind].status != "False" for kind in conditions.FOLDED)
+    is_under_way = any(plan.phase in migration.UNDER_WAY for plan in sources.values())
+    return is_ready and verdicts["Degraded"].status != "True" and not is_under_way
 
 
 # -- credentials --------------------------------------------------------------------------------
