@@ -123,9 +123,14 @@ def with_delta(source: facts.SourceFacts, mounting: Sequence[Look]) -> facts.Sou
     record = source.record
     if record is None or record.finished_at is None or record.deltas > record.deltas_done:
         return source
-    if not any(gateway.outside for gateway in mounting):
+    if not any(_bare(gateway) for gateway in mounting):
         return source
     return replace(source, record=replace(record, deltas=record.deltas + 1))
+
+
+def _bare(gateway: Look) -> list[Mapping[str, Any]]:
+    """Return the pods that write to files. One that has an older configuration writes to the store all the same."""
+    return [pod for pod in gateway.outside if not injection.mounts_binding(pod)]
 
 
 def _awaits(look_at: Look, sources: Mapping[str, migration.SourcePlan]) -> str | None:
@@ -213,7 +218,7 @@ def _gateway_verdict(gateway: Look, sources: Mapping[str, migration.SourcePlan])
 def _degraded(looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict:
     finished = {plan.record.claim for plan in sources.values() if plan.record.finished_at}
     for gateway in looked_at:
-        bare = [pod for pod in gateway.outside if not injection.mounts_binding(pod)]
+        bare = _bare(gateway)
         if bare and gateway.claims & finished:
             names = ", ".join(pod["metadata"]["name"] for pod in bare[:3])
             message = f"{names} of gateway {gateway.facts.gateway.name!r} write to files, not to the store; "
