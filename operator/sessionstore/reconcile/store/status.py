@@ -37,7 +37,7 @@ def make_status(
         "topology": store.topology,
         **_engine_status(seen, previous),
         **_gateway_status(store, seen, previous),
-        **_migration_status(plan, previous),
+        **_migration_status(seen, plan, previous),
     }
 
 
@@ -50,12 +50,18 @@ def _refusals(plan: Plan, applied: Applied) -> dict[str, conditions.Verdict]:
         found["Injected"] = injecting.refusal_verdict(name, refused)
     if applied.step is not None:
         kind = type(plan.step).__name__
-        condition, reason = (
-            ("Provisioned", R.STORAGE_GROWTH_REFUSED) if kind == "GrowClaim" else ("Migrated", R.JOB_FAILED)
-        )
+        condition, reason = _OF_STEP.get(kind, ("Migrated", R.JOB_FAILED))
+        # The API server says 403 as well where a StorageClass does not allow growth.
         reason = R.FORBIDDEN if applied.step.forbidden and kind != "GrowClaim" else reason
         found[condition] = conditions.Verdict("False", reason, f"{kind} was refused: {applied.step.message}")
     return found
+
+
+_OF_STEP = {
+    "GrowClaim": ("Provisioned", R.STORAGE_GROWTH_REFUSED),
+    "ReleaseWorkload": ("Injected", R.INJECTION_REFUSED),
+}
+"""Which condition tells of a step that was refused, where it is not a step of a migration."""
 
 
 def _engine_status(seen: facts.Observed, previous: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,9 +119,10 @@ def _one_gateway(store: api.SessionStore, gateway: facts.GatewayFacts) -> dict[s
     }
 
 
-def _migration_status(plan: Plan, previous: Mapping[str, Any]) -> dict[str, Any]:
+def _migration_status(seen: facts.Observed, plan: Plan, previous: Mapping[str, Any]) -> dict[str, Any]:
     if not plan.sources:
-        return {"migrations": previous["migrations"]} if previous.get("migrations") and plan.users else {}
+        # A pass that was held up before it came to the sources has nothing newer to say of them.
+        return {"migrations": previous["migrations"]} if previous.get("migrations") and seen.sources else {}
     return {"migrations": [_one_migration(name, plan) for name in plan.sources]}
 
 
