@@ -40,7 +40,7 @@ class Reason(StrEnum):
     SPECIAL_FILE = "SpecialFile"
     """A directory, pipe, socket or device where a file belongs, or a file where a directory does."""
     UNREADABLE = "Unreadable"
-    """The file system cannot give the bytes."""
+    """The file was gone when it was to be read. A volume that fails ends the run instead: see SourceError."""
     UNKNOWN_FILE = "UnknownFile"
     """A file among the sessions that OpenClaw 2026.7 does not write; it is not carried."""
     UNSUPPORTED_LAYOUT = "UnsupportedLayout"

@@ -68,11 +68,8 @@ class SessionsFolder:
         """Go through the entries of `sessions.json`; where there is none, there are none."""
         if not any(child.name == names.INDEX for child in self.tree.children(self.folder)):
             return
-        with self.tree.open(self.path, self.max_file_bytes) as stream:
-            try:
-                raw = stream.read()
-            except OSError as error:
-                raise Refused(Reason.UNREADABLE, f"cannot be read: {error.strerror}") from error
+        with self.tree.reading(self.path, self.max_file_bytes) as stream:
+            raw = stream.read()
         yield from sessions_json.read_entries(raw)
 
     def listing(self) -> Listing:
@@ -96,11 +93,8 @@ class SessionsFolder:
 
     def lines(self, part: Part) -> Iterator[Line]:
         """Stream a file's lines; one that is torn comes last."""
-        with self.tree.open(part.path, self.max_file_bytes) as stream:
-            try:
-                yield from transcript.read_lines(stream)
-            except OSError as error:
-                raise Refused(Reason.UNREADABLE, f"cannot be read: {error.strerror}") from error
+        with self.tree.reading(part.path, self.max_file_bytes) as stream:
+            yield from transcript.read_lines(stream)
 
     def _part(self, child: Child) -> Part:
         return Part(f"{self.folder}/{child.name}", child.name, child.size)

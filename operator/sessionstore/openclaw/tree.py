@@ -83,14 +83,23 @@ class Tree:
         with self._folder(folder) as fd:
             try:
                 file = os.open(name, _FLAGS, dir_fd=fd)
+                status = os.fstat(file)
             except OSError as error:
                 raise self._failure(error, path) from error
-        status = os.fstat(file)
         refusal = _refusal(status, max_bytes)
         if refusal:
             os.close(file)
             raise refusal
         return os.fdopen(file, "rb", buffering=_BUFFER)
+
+    @contextlib.contextmanager
+    def reading(self, path: str, max_bytes: int) -> Iterator[BinaryIO]:
+        """Open a file as `open` does, and close it; what goes wrong while it is read is raised the same way."""
+        with self.open(path, max_bytes) as stream:
+            try:
+                yield stream
+            except OSError as error:
+                raise self._failure(error, path) from error
 
     @contextlib.contextmanager
     def _folder(self, path: str) -> Iterator[int]:
@@ -118,9 +127,10 @@ class Tree:
             return Refused(Reason.SPECIAL_FILE, "a directory is expected here")
         if error.errno in (errno.ENXIO, errno.EISDIR):
             return Refused(Reason.SPECIAL_FILE, "not a regular file")
-        if not path:
-            return SourceError("SourceUnreadable", f"{shown} cannot be read: {error.strerror}")
-        return Refused(Reason.UNREADABLE, f"cannot be read: {error.strerror}")
+        if error.errno == errno.ENOENT and path:
+            return Refused(Reason.UNREADABLE, "gone since it was listed")
+        # A volume that fails says nothing about what is on it: an empty listing would be taken for no sessions.
+        return SourceError("SourceUnreadable", f"{shown} cannot be read: {error.strerror}; check the volume")
 
 
 def _owner(path: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sessionstore.openclaw import state_dir
-from sessionstore.openclaw.problems import Reason, Refused
+from sessionstore.openclaw.problems import Reason, Refused, SourceError
+from sessionstore.openclaw.reader import Part
 from sessionstore.openclaw.tree import Kind, Tree
 
 
@@ -101,6 +102,30 @@ def test_a_tree_opens_regular_files_only(root: Path, path: str, reason: Reason) 
         tree.open(path, 10)
 
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "agents/" + "x" * 300, "x" * 300 + "/file"])
+def test_an_error_that_is_not_the_files_own_ends_everything(root: Path, path: str) -> None:
+    """A name too long for the file system stands for every error of the volume."""
+    with Tree(root) as tree:
+        with pytest.raises(SourceError) as of_file:
+            tree.open(path, 10)
+        with pytest.raises(SourceError) as of_folder:
+            tree.children(path)
+
+    assert of_file.value.reason == of_folder.value.reason == "SourceUnreadable"
+
+
+def test_an_io_error_while_lines_are_read_ends_everything() -> None:
+    """The kernel has one file that anyone may open and that answers EIO: a process's own memory at 0."""
+    path = f"{os.getpid()}/mem"
+
+    with Tree(Path("/proc")) as tree:
+        folder = state_dir.SessionsFolder(tree, "main", str(os.getpid()), 1000)
+        with pytest.raises(SourceError) as caught:
+            list(folder.lines(Part(path, "mem", 0)))
+
+    assert caught.value.reason == "SourceUnreadable"
 
 
 def test_a_file_name_that_is_not_utf8_is_shown_and_never_crashes(root: Path) -> None:
