@@ -18,6 +18,9 @@ from aiohttp import web
 MAX_LAG_S = 60.0
 """How long the watch may lag behind the reads: many renewals, and less than a person's patience."""
 
+MAX_GAP_S = 30.0
+"""Between two reads, which come every few seconds: after more than this, the API server was away."""
+
 
 @dataclass(slots=True)
 class Pulse:
@@ -26,25 +29,30 @@ class Pulse:
     clock: Callable[[], float]
     started: bool = False
     _read: str = ""
+    _read_at: float = 0.0
+    _watched: str = ""
     _behind_since: float | None = None
 
     def read(self, renew_time: str) -> None:
-        """Note what a direct read (or our own renewal) has seen."""
-        self.started = True
-        if renew_time == self._read:
-            return
-        self._read = renew_time
-        if self._behind_since is None:
-            self._behind_since = self.clock()
+        """Note what a direct read has seen."""
+        now = self.clock()
+        if self.started and now - self._read_at > MAX_GAP_S:
+            # The watch could not deliver either; it gets its time anew.
+            self._behind_since = None
+        moved = renew_time not in (self._read, self._watched)
+        self.started, self._read, self._read_at = True, renew_time, now
+        if moved and self._behind_since is None:
+            self._behind_since = now
 
     def watched(self, renew_time: str) -> None:
         """Note what the watch delivered; anything it delivers proves that it is alive."""
+        self._watched = renew_time
         self._behind_since = None
 
     @property
     def lag_s(self) -> float:
-        """Seconds for which reads have moved on and the watch was silent."""
-        return 0.0 if self._behind_since is None else self.clock() - self._behind_since
+        """Seconds for which reads have moved on and the watch was silent; it stands still while nothing can be read."""
+        return 0.0 if self._behind_since is None else self._read_at - self._behind_since
 
 
 @asynccontextmanager
