@@ -105,6 +105,11 @@ CASES = [
         Bad("InvalidTranscriptName", _index(b'{"l":{"sessionId":"a/b"},"k":' + GOOD + b"}"), {"k": (HEADER,)}, b"/", 1),
         id="a sessionId that is a path",
     ),
+    pytest.param(
+        Bad("InvalidTranscriptName",
+            _index(b'{"l":{"sessionId":"x","sessionFile":"x/.jsonl"},"k":' + GOOD + b"}"), {"k": (HEADER,)}, b"x/", 1),
+        id="a sessionFile that is a suffix alone",
+    ),
     pytest.param(Bad("MissingTranscript", _session(lines=None), {"k": ()}, None), id="a missing transcript"),
     pytest.param(Bad("Symlink", _linked, {"k": ()}, None), id="a transcript that is a link"),
     pytest.param(Bad("SpecialFile", _pipe, {"k": ()}, None), id="a transcript that is a pipe"),

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from sessionstore.cli import main
+from sessionstore.migrate import pipeline
 from sessionstore.openclaw.problems import SourceError
 from sessionstore.openclaw.tree import Tree
 from tests import redis_server
@@ -202,6 +205,25 @@ def test_a_killed_job_leaves_its_reason(real: Path, tmp_path: Path, number: int,
 
     assert ended == status
     assert json.loads(log.read_bytes())["reason"] == "Interrupted"
+
+
+def test_a_fault_of_ours_leaves_its_reason_and_no_interruption(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down(*arguments: object) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(pipeline, "migrate", break_down)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        arguments = ["migrate", str(state.root), "--to", "memory://", "--termination-log", str(tmp_path / "log")]
+        answer = CliRunner().invoke(main.main, [*arguments, "--json"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    words = json.loads((tmp_path / "log").read_bytes())
+    assert (answer.exit_code, words["reason"], json.loads(answer.stdout)["reason"]) == (1, *["InternalError"] * 2)
+    assert "nobody thought of this" in words["message"]
 
 
 def test_a_file_that_may_not_be_read_ends_everything(state: State) -> None:

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,12 +169,16 @@ def _answer(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[
         found = asyncio.run(_work(outlet, work))
     except (SourceError, MigrationError, SessionError) as error:
         reason, message, status = _explain(error)
-        _log(outlet, report.failure(reason, message, time.monotonic() - began))
-        if outlet.as_json:
-            output.json_line({"outcome": "Failed", "reason": reason, "message": message})
+        _fail(outlet, began, reason, message)
         output.fail(message, status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001  whatever it is, a Job must say why it ended
+        # A fault of ours is no interruption: a further run would meet it again, and a person must see it.
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}; this is a fault of this program: report it with the lines above"
+        _fail(outlet, began, "InternalError", message)
+        output.fail(message, output.FAILED)
     _log(outlet, report.summary(found, time.monotonic() - began))
     if outlet.as_json:
         output.json_line(found.document())
@@ -181,6 +186,13 @@ def _answer(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[
         migration_view.show(found, time.monotonic() - began)
     status = _status(found)
     sys.exit(output.DONE if status == output.SET_ASIDE and outlet.set_aside_is_done else status)
+
+
+def _fail(outlet: _Outlet, began: float, reason: str, message: str) -> None:
+    """Tell machines why there is no report."""
+    _log(outlet, report.failure(reason, message, time.monotonic() - began))
+    if outlet.as_json:
+        output.json_line({"outcome": "Failed", "reason": reason, "message": message})
 
 
 async def _work(outlet: _Outlet, work: Callable[[Source, pipeline.Watch], Awaitable[Report]]) -> Report:

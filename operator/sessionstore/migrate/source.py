@@ -194,7 +194,9 @@ def _transcript(reader: Reader, listing: Listing, entry: Entry, key: SessionKey)
         transcript_id = entry.transcript_id
     except InvalidEntry as error:
         raise Refused(Reason.INVALID_TRANSCRIPT_NAME, str(error)) from error
-    assert transcript_id is not None  # the entry has a sessionId
+    if transcript_id is None:
+        # The entry has a sessionId, so it is `sessionFile` that says `.jsonl` and nothing before it.
+        raise Refused(Reason.INVALID_TRANSCRIPT_NAME, "sessionFile names a file without a stem")
     name = names.file_of(transcript_id)
     if transcript_id in listing.transcripts:
         return Lines(reader, listing.transcripts[transcript_id]), None
