@@ -52,6 +52,9 @@ def test_a_plan_leaves_its_counts_as_last_words(real: Path, url: str, tmp_path: 
         pytest.param("nowhere", "PathNotFound", "does not exist; check the path within the volume", id="absent"),
         pytest.param("file", "NotADirectory", "name OpenClaw's state directory", id="a file"),
         pytest.param("empty", "NothingFound", "it has no agents/", id="no state directory"),
+        pytest.param("config", "NothingFound", "it has no agents/", id="a configuration alone"),
+        pytest.param("linked", "NothingFound", "agents is a symbolic link", id="agents that are a link"),
+        pytest.param("moved", "UnsupportedLayout", "session.store is set", id="sessions in another file"),
         pytest.param("home", "NothingFound", "did you mean", id="the directory above"),
         pytest.param("newer", "UnsupportedLayout", "sessions of OpenClaw 2026.8 or later", id="only another layout"),
     ],
@@ -61,6 +64,12 @@ def test_what_cannot_be_a_source_fails_with_a_reason(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "home" / ".openclaw").mkdir(parents=True)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "openclaw.json").write_text("{}")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "agents").symlink_to(tmp_path / "newer" / "agents")
+    (tmp_path / "moved" / "agents" / "main" / "sessions").mkdir(parents=True)
+    (tmp_path / "moved" / "openclaw.json").write_text("{session: {store: '~/sessions.json'}}")
     (tmp_path / "newer" / "agents" / "main" / "agent").mkdir(parents=True)
     (tmp_path / "newer" / "agents" / "main" / "agent" / "openclaw-agent.sqlite").touch()
     (tmp_path / "file").touch()
@@ -78,7 +87,7 @@ def test_what_cannot_be_a_source_fails_with_a_reason(
 
 
 def test_a_state_directory_without_sessions_is_done_at_once(tmp_path: Path, url: str) -> None:
-    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "agents").mkdir(parents=True)
     (tmp_path / "state" / "openclaw.json").write_text("{}")
 
     answer = run("migrate", tmp_path / "state", "--to", url)

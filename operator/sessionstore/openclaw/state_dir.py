@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sessionstore.openclaw import names, sessions_json, transcript
+from sessionstore.openclaw import configuration, names, sessions_json, transcript
 from sessionstore.openclaw.names import FileKind
 from sessionstore.openclaw.problems import Problem, Reason, Refused, SourceError
 from sessionstore.openclaw.reader import Findings, Listing, Part, Reader
@@ -22,19 +22,18 @@ DEFAULT_MAX_FILE_BYTES = 1024**3
 
 _UNREAD = frozenset({"sessions", "sessions.d", "archived"})
 _DATABASE = "openclaw-agent.sqlite"
-_FAMILIAR = frozenset({"agents", "openclaw.json", "sessions"})
 
 
 def find(tree: Tree, max_file_bytes: int = DEFAULT_MAX_FILE_BYTES) -> Findings:
     """Find the places that hold sessions, and what looks like sessions but cannot be read.
 
-    Raises: SourceError, with reason `NothingFound` for a directory that is no state directory at all.
+    Raises: SourceError, with reason `NothingFound` for a directory without any place for sessions.
     """
     top = tree.children()
-    _check_familiar(tree, top)
     readers: list[Reader] = []
     problems: list[Problem] = []
     problems.extend(_other_layouts(tree, top, problems))
+    _check_familiar(tree, top, problems)
     for agent in _agents(tree, top, problems):
         folder = f"agents/{agent}"
         for child in _listed(tree, folder, problems):
@@ -151,7 +150,10 @@ def _other_layouts(tree: Tree, top: tuple[Child, ...], problems: list[Problem]) 
     unread = Reason.UNSUPPORTED_LAYOUT
     found = []
     for child in top:
-        if child.name in _UNREAD and (child.kind is not Kind.FOLDER or _listed(tree, child.name, problems)):
+        if child.name == configuration.FILE:
+            problem = configuration.problem_of(tree)
+            found.extend([problem] if problem else [])
+        elif child.name in _UNREAD and (child.kind is not Kind.FOLDER or _listed(tree, child.name, problems)):
             found.append(Problem(child.name, unread, "sessions in a form that is not read yet"))
         elif names.kind_of(child.name) in (FileKind.TRANSCRIPT, FileKind.ARCHIVE):
             detail = "a transcript outside agents/<agent>/sessions, which is not read yet"
@@ -168,11 +170,17 @@ def _databases(tree: Tree, folder: str, agent: str, problems: list[Problem]) -> 
     ]
 
 
-def _check_familiar(tree: Tree, top: tuple[Child, ...]) -> None:
-    found = {child.name for child in top}
-    if found & _FAMILIAR or any(names.kind_of(name) is FileKind.TRANSCRIPT for name in found):
+def _check_familiar(tree: Tree, top: tuple[Child, ...], problems: list[Problem]) -> None:
+    """Refuse a directory without agents, unless it keeps sessions some other way, which is told then.
+
+    `openclaw.json` alone proves nothing: it also lies where a configuration is mounted without the volume.
+    """
+    found = {child.name: child.kind for child in top}
+    if found.get("agents") is Kind.FOLDER or any(p.reason is Reason.UNSUPPORTED_LAYOUT for p in problems):
         return
     hint = "name the directory that holds agents/ and openclaw.json"
-    if ".openclaw" in found:
+    if "agents" in found:
+        hint = f"agents is {found['agents'].value}, which is not followed; name the directory that holds it itself"
+    elif ".openclaw" in found:
         hint = f"did you mean {tree.root}/.openclaw?"
     raise SourceError("NothingFound", f"{tree.root} is not OpenClaw's state directory: it has no agents/; {hint}")
