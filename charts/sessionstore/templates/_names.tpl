@@ -31,8 +31,11 @@ tests/unit/charts compares it with the table that the code was reviewed by. */ -
   verbs: [patch]
 # What a store runs: its children, made by server-side apply (which asks for create and patch).
 - apiGroups: [""]
-  resources: [secrets, configmaps]
+  resources: [secrets]
   verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, create, patch]
@@ -42,11 +45,11 @@ tests/unit/charts compares it with the table that the code was reviewed by. */ -
 # Volumes: found by migration sources, grown where storage.size grows. Never deleted.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, patch]
+  verbs: [get, patch]
 # Why something does not come up, in the words of scheduler, kubelet and controllers; and our own events.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list]
+  verbs: [list]
 - apiGroups: [""]
   resources: [events]
   verbs: [get, list, create, patch]
@@ -63,11 +66,11 @@ tests/unit/charts compares it with the table that the code was reviewed by. */ -
 # The fence of a migration scales a gateway to 0 and back.
 - apiGroups: [apps]
   resources: [deployments/scale, statefulsets/scale]
-  verbs: [get, patch]
+  verbs: [patch]
 # Migrations run as Jobs.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, delete]
+  verbs: [list, watch, create, delete]
 {{- end }}
 
 {{- /* The heartbeat: every replica sees by its watch on the election's Lease that its watches live. The watches are made

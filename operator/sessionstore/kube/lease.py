@@ -81,18 +81,29 @@ class Leadership:
         logger.warning("leadership is lost; following")
 
     async def _renew_until_lost(self) -> None:
+        """Renew for as long as it can be done; return by the deadline, not after a sleep that crosses it."""
         loop = asyncio.get_running_loop()
-        held_at = loop.time()
-        while loop.time() - held_at < self.duration_s * 2 / 3:
-            await asyncio.sleep(self.duration_s / 3)
-            try:
-                async with asyncio.timeout(self.duration_s / 4):
-                    if not await self._try_acquire():
+        asked_at = loop.time()
+        try:
+            while True:
+                async with asyncio.timeout_at(asked_at + self.duration_s * 2 / 3):
+                    await asyncio.sleep(self.duration_s / 3)
+                    # From before the request: that is the earliest time that a follower may count from.
+                    asked_at = loop.time()
+                    if not await self._renew():
                         return
-                held_at = loop.time()
-            except (TimeoutError, errors.KubeError) as error:
-                # Nobody knows who holds it now; the deadline above decides.
-                logger.warning("the Lease could not be renewed: %s", error or "timeout")
+        except TimeoutError:
+            logger.warning("the Lease could not be renewed in time")
+
+    async def _renew(self) -> bool:
+        """Try until the API server answers; return whether the Lease is still ours."""
+        while True:
+            try:
+                return await self._try_acquire()
+            except errors.KubeError as error:
+                # Nobody knows who holds it now; the deadline decides.
+                logger.warning("the Lease could not be renewed: %s", error)
+                await asyncio.sleep(1.0)
 
     async def _try_acquire(self) -> bool:
         """Take or renew the Lease if we may; return whether it is ours now."""

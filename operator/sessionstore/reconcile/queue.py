@@ -39,7 +39,7 @@ class Requeue:
 
 def backoff_s(failures: int, jitter: float) -> float:
     """Return seconds to wait after `failures` errors in a row; `jitter` is 0..1 and spreads by half."""
-    return float(min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2 ** (failures - 1))) * (0.75 + jitter / 2)
+    return float(min(BACKOFF_LAST_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 20))) * (0.75 + jitter / 2)
 
 
 class WorkQueue:

@@ -26,23 +26,26 @@ WANTED = {
     "sessionstore.dev/sessionstores": "get list watch",
     "sessionstore.dev/sessionstores/status": "patch",
     "secrets": "get create patch delete",
-    "configmaps": "get create patch delete",
+    "configmaps": "get create patch",
     "services": "get create patch",
     "serviceaccounts": "get create patch",
-    "persistentvolumeclaims": "get list patch",
-    "pods": "get list",
+    "persistentvolumeclaims": "get patch",
+    "pods": "list",
     "events": "get list create patch",
     "apps/deployments": "get list watch patch",
     "apps/statefulsets": "get list watch patch create",
-    "apps/deployments/scale": "get patch",
-    "apps/statefulsets/scale": "get patch",
+    "apps/deployments/scale": "patch",
+    "apps/statefulsets/scale": "patch",
     "apps/replicasets": "list",
-    "batch/jobs": "get list watch create delete",
+    "batch/jobs": "list watch create delete",
     "policy/poddisruptionbudgets": "get create patch",
     # kopf watches all its kinds in the same namespaces, the election's Lease among them.
     "coordination.k8s.io/leases sessionstore-operator": "list watch",
 }
-ELECTION = {"coordination.k8s.io/leases": "get create update list watch"}
+ELECTION = {
+    "coordination.k8s.io/leases sessionstore-operator": "get update list watch",
+    "coordination.k8s.io/leases": "create",
+}
 # With named namespaces, kopf watches the operator's own as well, for the Lease, and there too all its kinds.
 OWN_NAMESPACE = {
     "sessionstore.dev/sessionstores": "list watch",

@@ -153,7 +153,9 @@ def test_a_gateway_behind_the_fence_is_injected_once_its_copy_is_proven() -> Non
     live = builders.a_workload(replicas=0, mark=builders.a_fence(MIGRATING, 3))
     seen = facts.GatewayFacts(MIGRATING.spec.gateways[0], live)
     store = MIGRATING.model_copy(update={"spec": MIGRATING.spec.model_copy(update={"migration": _running()})})
-    source = builders.a_source_seen(store, record=builders.a_record(copied={"sessions": 1}))
+    source = builders.a_source_seen(
+        store, record=builders.a_record(copied={"sessions": 1}, generations="uid-of-openclaw:0")
+    )
 
     plan = builders.planned(store, gateways=(seen,), sources=(source,))
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
-from sessionstore.gateways import fence
+from sessionstore.gateways import binding, fence, injection
 from sessionstore.kube import explain
-from sessionstore.reconcile.store import facts, jobs, migration, records, steps
+from sessionstore.reconcile.store import behind_fence, facts, jobs, migration, records, steps
 
 R = reasons.Reason
 EPOCH = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -46,12 +46,11 @@ class World:
         self.workload: dict[str, Any] = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": "openclaw", "namespace": "ns", "uid": "w", "annotations": {}},
+            "metadata": {"name": "openclaw", "namespace": "ns", "uid": "w", "generation": 1, "annotations": {}},
             "spec": {
                 "replicas": replicas,
                 "template": {"spec": {"containers": [{"name": "gateway"}], "volumes": [_volume()]}},
             },
-            "status": {"readyReplicas": replicas},
         }
         self.record: records.Record | None = None
         self.jobs: dict[str, facts.JobFacts] = {}
@@ -63,6 +62,9 @@ class World:
         self.copied_while_in_use = False
         self.fenced_ever = False
         self.mounted = True
+        self.injected_in_use = False
+        self.stale_pods = False
+        self.waits_for: str | None = None
 
     # -- what an operator sees ------------------------------------------------------------------
 
@@ -78,12 +80,13 @@ class World:
 
     def look(self) -> tuple[facts.SourceFacts, migration.Context]:
         store = self.store
-        gateway = facts.GatewayFacts(store.spec.gateways[0], copy.deepcopy(self.workload))
+        pods = tuple(self.pods()[: self.own])
+        gateway = facts.GatewayFacts(store.spec.gateways[0], copy.deepcopy(self.workload), pods=pods)
         assert store.spec.migration is not None
         source = facts.SourceFacts(
             source=store.spec.migration.sources[0],
             claim=self.claim,
-            users=tuple(_pod(name) for name in self.pods()),
+            users=tuple(self.pods()),
             jobs=dict(self.jobs),
             record=self.record,
         )
@@ -95,12 +98,25 @@ class World:
             obstacle=self.obstacle,
             injected=self.injected,
             store_ready=True,
+            waits_for=self.waits_for,
         )
         return source, ctx
 
-    def pods(self) -> list[str]:
-        own = [f"openclaw-{n}" for n in range(self.workload["spec"]["replicas"])]
-        return (own if self.mounted else []) + self.strangers
+    @property
+    def own(self) -> int:
+        """How many pods of the gateway's there are."""
+        return self.workload["spec"]["replicas"] if self.mounted else 0
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods on the claim, the gateway's first. What the template says, its pods have."""
+        own = [_pod(f"openclaw-{n}", bound=self.injected and not self.stale_pods) for n in range(self.own)]
+        return own + [_pod(name) for name in self.strangers]
+
+    def scale(self, replicas: int) -> None:
+        """Set the replicas, as an operator or a user's apply does."""
+        if replicas != self.workload["spec"]["replicas"]:
+            self.workload["metadata"]["generation"] += 1
+        self.workload["spec"]["replicas"] = replicas
 
     # -- what an operator does ------------------------------------------------------------------
 
@@ -118,7 +134,10 @@ class World:
         self.record = records.from_data(records.to_data(plan.record))
         if plan.phase is migration.Phase.CUTTING_OVER and self.obstacle is None:
             wrote()
+            if self.pods() and not self.injected:
+                self.injected_in_use = True
             self.injected = True
+            self.workload["metadata"]["generation"] += 1
         self._perform(plan.step, wrote)
         return plan
 
@@ -129,7 +148,7 @@ class World:
                 name = manifest["metadata"]["name"]
                 purpose = manifest["metadata"]["labels"]["sessionstore.dev/purpose"]
                 self.jobs[name] = facts.JobFacts(manifest, None, None)
-                if purpose == "copy" and self.pods():
+                if purpose == "copy" and not all(map(injection.mounts_binding, self.pods())):
                     self.copied_while_in_use = True
             case steps.DeleteJob(manifest):
                 wrote()
@@ -139,12 +158,10 @@ class World:
                 self.workload["metadata"]["annotations"] = fence.put_up(mark)["metadata"]["annotations"]
                 self.fenced_ever = True
                 wrote()
-                self.workload["spec"]["replicas"] = 0
-                self.workload["status"]["readyReplicas"] = 0
+                self.scale(0)
             case steps.LiftFence(_, mark):
                 wrote()
-                self.workload["spec"]["replicas"] = mark.replicas
-                self.workload["status"]["readyReplicas"] = mark.replicas
+                self.scale(mark.replicas)
                 wrote()
                 self.workload["metadata"]["annotations"] = {}
             case None:
@@ -180,8 +197,16 @@ def _volume() -> dict[str, Any]:
     return {"name": "home", "persistentVolumeClaim": {"claimName": CLAIM}}
 
 
-def _pod(name: str) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"nodeName": "node-1", "volumes": [_volume()]}}
+def _pod(name: str, *, bound: bool = False) -> dict[str, Any]:
+    container: dict[str, Any] = {"name": "gateway"}
+    if bound:
+        container["volumeMounts"] = [{"name": injection.VOLUME, "mountPath": binding.MOUNT_PATH}]
+        container["env"] = [{"name": injection.CONFIG_VARIABLE, "value": injection.CONFIG_PATH}]
+    return {
+        "metadata": {"name": name},
+        "spec": {"nodeName": "node-1", "volumes": [_volume()], "containers": [container]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
 
 
 def _ended(job: facts.JobFacts, outcome: dict[str, Any]) -> facts.JobFacts:
@@ -200,6 +225,7 @@ def _assert_migrated(world: World) -> None:
     assert not world.is_fenced
     assert world.workload["spec"]["replicas"] == world.wished_replicas
     assert not world.copied_while_in_use
+    assert not world.injected_in_use
 
 
 # -- the line, undisturbed ----------------------------------------------------------------------
@@ -278,7 +304,11 @@ def test_from_every_prefix_the_end_is_the_same(at_pass: int, after: int) -> None
     _assert_migrated(world)
 
 
-@given(st.lists(st.sampled_from(["die0", "die1", "die2", "jobs", "scale", "stranger", "leave", "look"]), max_size=60))
+@given(
+    st.lists(
+        st.sampled_from(["die0", "die1", "die2", "jobs", "scale", "flicker", "stranger", "leave", "look"]), max_size=60
+    )
+)
 @settings(max_examples=300)
 def test_whatever_happens_nothing_is_copied_in_use_and_the_gateway_comes_back(events: list[str]) -> None:
     world = World(replicas=2)
@@ -289,7 +319,11 @@ def test_whatever_happens_nothing_is_copied_in_use_and_the_gateway_comes_back(ev
                 world.finish_jobs()
             case "scale" if world.workload["spec"]["replicas"] == 0:
                 # A user's apply, or a GitOps controller's, sets replicas back in silence.
-                world.workload["spec"]["replicas"] = 2
+                world.scale(2)
+            case "flicker" if world.workload["spec"]["replicas"] == 0:
+                # Up and down again between two looks: nobody saw a pod, and one may have written.
+                world.scale(2)
+                world.scale(0)
             case "stranger":
                 world.strangers = ["debug"]
             case "leave":
@@ -371,7 +405,7 @@ def test_a_fence_that_is_not_quiet_in_time_is_given_up() -> None:
 
 def test_a_fence_broken_three_times_is_given_up() -> None:
     world = World()
-    for _ in range(migration.MAX_BREAKS):
+    for _ in range(behind_fence.MAX_BREAKS):
         _until(world, migration.Phase.COPYING)
         world.strangers = ["debug"]
         world.one_pass()
@@ -472,6 +506,107 @@ def test_a_stranger_on_a_claim_that_no_gateway_mounts_is_named() -> None:
     assert world.run().phase is migration.Phase.MIGRATED
 
 
+def test_a_gateway_that_reads_the_store_already_is_not_fenced() -> None:
+    world = World()
+    world.injected = True
+
+    world.run()
+
+    _assert_migrated(world)
+    assert not world.fenced_ever
+
+
+def test_a_lost_record_of_a_migrated_source_fences_nobody() -> None:
+    world = World()
+    world.run()
+    world.record, world.fenced_ever = None, False
+
+    world.run()
+
+    _assert_migrated(world)
+    assert not world.fenced_ever
+
+
+def test_a_gateway_that_was_injected_goes_forward_whatever_the_clock_says() -> None:
+    world = World()
+    for _ in range(20):
+        world.one_pass()
+        world.finish_jobs()
+        if world.injected:
+            break
+    world.now += timedelta(hours=1)
+
+    world.run()
+
+    _assert_migrated(world)
+
+
+def test_replicas_set_back_between_the_copy_and_the_injection_start_the_copy_over() -> None:
+    world = World()
+    _until(world, migration.Phase.COPYING)
+    world.scale(1)
+    world.one_pass()
+    world.scale(0)
+
+    plan = world.one_pass()
+
+    assert plan.record.copied is None and plan.record.attempt == 2
+    world.run()
+    _assert_migrated(world)
+
+
+def test_one_of_two_sources_waits_for_the_other_before_their_gateway_is_fenced() -> None:
+    world = World()
+    world.waits_for = "second"
+
+    plan = world.run()
+
+    assert plan.phase is migration.Phase.PLANNED and "'second'" in plan.verdict.message
+    assert not world.fenced_ever
+
+
+def test_a_gateway_that_another_store_holds_is_left_alone() -> None:
+    world = World()
+    mark = fence.Fence(3, "2026-11-21T12:00:00Z", "other", "other-uid", "x")
+    world.workload["metadata"]["annotations"] = fence.put_up(mark)["metadata"]["annotations"]
+    world.scale(0)
+
+    plan = world.run()
+
+    assert plan.verdict.reason == R.GATEWAY_TAKEN and "'other'" in plan.verdict.message
+    assert fence.read_fence(world.workload) == mark
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"paused": True}, id="paused"),
+        pytest.param({"updateStrategy": {"rollingUpdate": {"partition": 1}}}, id="partition"),
+    ],
+)
+def test_a_workload_that_would_come_back_as_it_was_is_not_fenced(spec: dict[str, Any]) -> None:
+    world = World()
+    world.workload["spec"] |= spec
+
+    plan = world.run()
+
+    assert plan.verdict.reason == R.ROLLOUT_PENDING
+    assert not world.fenced_ever
+
+
+def test_a_job_is_ended_before_the_gateway_comes_back() -> None:
+    world = World()
+    _until(world, migration.Phase.COPYING)
+    world.mode = "Plan"
+    world.one_pass()
+
+    plan = world.one_pass()
+
+    assert isinstance(plan.step, steps.DeleteJob)
+    assert world.is_fenced
+    assert isinstance(world.one_pass().step, steps.LiftFence)
+
+
 def test_another_claim_under_the_same_name_is_another_migration() -> None:
     world = World()
     world.run()
@@ -494,10 +629,10 @@ def test_what_was_written_to_files_after_the_cutover_is_copied_once_the_gateway_
     assert world.record is not None
     before = len(world.jobs)
     world.record = replace(world.record, deltas=1)
-    world.injected = False
-    assert world.one_pass().step is None
+    world.stale_pods = True
+    assert world.one_pass().step is None, "a pod that drains may still write"
 
-    world.injected = True
+    world.stale_pods = False
     world.run()
 
     assert len(world.jobs) == before + 1

@@ -30,7 +30,7 @@ WITH_SECRET = builders.a_store(builders.a_gateway(), auth={"existingSecret": {"n
 
 
 def _nothing_is_done(plan: plans.Plan) -> bool:
-    return not (plan.users or plan.forget or plan.objects or plan.injections or plan.prune or plan.step)
+    return not (plan.users or plan.forget or plan.objects or plan.injections or plan.step)
 
 
 def _said(plan: plans.Plan, kind: str) -> tuple[str, str]:

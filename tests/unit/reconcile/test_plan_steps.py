@@ -24,7 +24,7 @@ STORE = builders.a_store(
 )
 OURS = "sessionstore.dev/chat"
 FENCED = builders.a_workload("fenced", replicas=0, mark=builders.a_fence(STORE, 3))
-HELD = builders.a_workload("held", managers=(OURS,))
+HELD = builders.a_workload("held", claim=None, managers=(OURS,))
 
 USERS_DIFFER = {"engine": builders.answering(STORE, users={"stranger": "user stranger on"})}
 VOLUME_SMALL = {"children": builders.children_of(STORE, "4Gi")}
@@ -35,6 +35,9 @@ ON_FILES = {
 }
 
 
+DONE = {"sources": (builders.a_source_seen(STORE, record=builders.a_record(finished_at="2026-11-21T11:00:00Z")),)}
+
+
 def _released(*workloads: dict[str, Any]) -> dict[str, Any]:
     return {"released": workloads}
 
@@ -42,11 +45,13 @@ def _released(*workloads: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "step"),
     [
-        pytest.param(USERS_DIFFER | VOLUME_SMALL | _released(FENCED, HELD) | ON_FILES, steps.SyncUsers, id="users"),
-        pytest.param(VOLUME_SMALL | _released(FENCED, HELD) | ON_FILES, steps.GrowClaim, id="then the volume"),
-        pytest.param(_released(FENCED, HELD) | ON_FILES, steps.LiftFence, id="then fences of removed gateways"),
-        pytest.param(_released(HELD) | ON_FILES, steps.ReleaseWorkload, id="then our parts in them"),
-        pytest.param(ON_FILES, steps.FenceWorkload, id="then the migration"),
+        pytest.param(USERS_DIFFER | VOLUME_SMALL | _released(FENCED, HELD) | ON_FILES, steps.LiftFence, id="fences"),
+        pytest.param(USERS_DIFFER | VOLUME_SMALL | _released(HELD) | ON_FILES, steps.SyncUsers, id="then users"),
+        pytest.param(VOLUME_SMALL | _released(HELD) | ON_FILES, steps.FenceWorkload, id="then the migration"),
+        pytest.param(
+            VOLUME_SMALL | _released(HELD) | DONE, steps.ReleaseWorkload, id="then our parts in removed gateways"
+        ),
+        pytest.param(VOLUME_SMALL | DONE, steps.GrowClaim, id="then the volume"),
         pytest.param(VOLUME_LARGE | ON_FILES, steps.FenceWorkload, id="a volume that cannot shrink holds nothing up"),
     ],
 )

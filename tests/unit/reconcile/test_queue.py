@@ -94,7 +94,9 @@ async def test_success_forgets_failures() -> None:
     assert (work.failed(A).after_s or 0) <= 1.25
 
 
-@pytest.mark.parametrize(("failures", "low", "high"), [(1, 0.75, 1.25), (2, 1.5, 2.5), (20, 90, 150)])
+@pytest.mark.parametrize(
+    ("failures", "low", "high"), [(1, 0.75, 1.25), (2, 1.5, 2.5), (20, 90, 150), (100_000, 90, 150)]
+)
 def test_backoff_doubles_up_to_a_limit_and_spreads(failures: int, low: float, high: float) -> None:
     assert queue.backoff_s(failures, 0.0) == low
     assert queue.backoff_s(failures, 1.0) == high

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sessionstore.apis import quantities
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import binding
 from sessionstore.kube import owner
 
 SOURCE_LABEL = "sessionstore.dev/source"
+KEPT_S = 24 * 3600
+"""Seconds that a Job which ended is kept for whoever wants to read its log; what it found is in the record."""
+
 DONE_WITH_QUARANTINE = "--set-aside-is-done"
 """Kubernetes knows done and failed only; what was set aside is in the report, and is no failed Job."""
 
@@ -35,6 +40,7 @@ class JobRuntime:
 
     Attributes:
         keyspace: the part of the store that its source goes to; None is the store's own.
+        tolerations: the gateway's, so that a Job may run where its volume is.
         node: where the volume was last seen in use; None leaves it to the scheduler.
     """
 
@@ -44,6 +50,7 @@ class JobRuntime:
     supplemental_groups: tuple[int, ...]
     node: str | None
     keyspace: str | None
+    tolerations: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(
@@ -65,17 +72,33 @@ class JobRuntime:
             supplemental_groups=tuple(sorted({*groups, *shared})),
             node=node,
             keyspace=gateway.keyspace if gateway else None,
+            tolerations=tuple(pod.get("tolerations") or ()),
         )
 
 
 def plan_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime) -> dict[str, Any]:
     """Build the Job that inspects a source and writes a report, nothing else."""
-    return _job(store, source, runtime, ["--dry-run"], "plan", 0)
+    assert store.spec.migration is not None
+    return _job(
+        store, source, runtime, [f"--conflicts={store.spec.migration.conflicts.value}", "--dry-run"], ("plan", 0)
+    )
 
 
-def copy_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int) -> dict[str, Any]:
-    """Build the Job that copies a source and proves the copy."""
-    return _job(store, source, runtime, [], "copy", attempt)
+def copy_job(
+    store: api.SessionStore,
+    source: api.MigrationSource,
+    runtime: JobRuntime,
+    attempt: int,
+    *,
+    conflicts: api.ConflictPolicy | None = None,
+) -> dict[str, Any]:
+    """Build the Job that copies a source and proves the copy; `conflicts` None takes the spec's policy."""
+    assert store.spec.migration is not None
+    policy = conflicts or store.spec.migration.conflicts
+    job = _job(store, source, runtime, [f"--conflicts={policy.value}"], ("copy", attempt))
+    # A copy must not outlive its fence: days later it would read from under a gateway that writes again.
+    job["spec"]["activeDeadlineSeconds"] = math.ceil(quantities.parse_duration_s(store.spec.migration.fence_timeout))
+    return job
 
 
 def _job(
@@ -83,23 +106,23 @@ def _job(
     source: api.MigrationSource,
     runtime: JobRuntime,
     extra: list[str],
-    purpose: str,
-    attempt: int,
+    purpose: tuple[str, int],
 ) -> dict[str, Any]:
     labels = {
         owner.MANAGED_BY: owner.FIELD_MANAGER,
         "app.kubernetes.io/component": "migration",
         owner.STORE_LABEL: store.metadata.name,
         SOURCE_LABEL: source.name,
-        "sessionstore.dev/purpose": purpose,
+        "sessionstore.dev/purpose": purpose[0],
     }
     spec = {
         # One pod: a failure is answered by the plan, which knows whether the fence still holds.
         "backoffLimit": 0,
         "completions": 1,
         "parallelism": 1,
+        "ttlSecondsAfterFinished": KEPT_S,
         "template": {
-            "metadata": {"labels": labels, "annotations": {"sessionstore.dev/attempt": str(attempt)}},
+            "metadata": {"labels": labels, "annotations": {"sessionstore.dev/attempt": str(purpose[1])}},
             "spec": _pod_spec(store, source, runtime, extra),
         },
     }
@@ -133,7 +156,7 @@ def _pod_spec(
                 "name": "migrate",
                 "image": runtime.image.name,
                 "imagePullPolicy": runtime.image.pull_policy,
-                "args": _arguments(store, source, extra),
+                "args": _arguments(source, extra),
                 "env": [{"name": "SESSION_STORAGE_CONFIG", "value": _config_path(store, runtime)}],
                 "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
                 "securityContext": {
@@ -150,19 +173,19 @@ def _pod_spec(
         ],
         "volumes": _volumes(store, source),
     }
+    if runtime.tolerations:
+        spec["tolerations"] = list(runtime.tolerations)
     if runtime.node:
         spec["affinity"] = _on_node(runtime.node)
     return spec
 
 
-def _arguments(store: api.SessionStore, source: api.MigrationSource, extra: list[str]) -> list[str]:
-    assert store.spec.migration is not None
+def _arguments(source: api.MigrationSource, extra: list[str]) -> list[str]:
     path = f"/source/{source.path.strip('/')}".rstrip("/")
     return [
         "migrate",
         path,
         f"--source-name={source.name}",
-        f"--conflicts={store.spec.migration.conflicts.value}",
         "--termination-log=/dev/termination-log",
         DONE_WITH_QUARANTINE,
         *extra,

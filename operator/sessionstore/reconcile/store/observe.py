@@ -17,7 +17,7 @@ from sessionstore import errors
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.gateways import fence, injection
-from sessionstore.kube import explain, kinds, owner
+from sessionstore.kube import explain, kinds, owner, selectors
 from sessionstore.reconcile import frame
 from sessionstore.reconcile.store import facts, jobs, records
 
@@ -35,10 +35,11 @@ async def observe(live: kinds.Manifest, store: api.SessionStore, rt: frame.Runti
         rt.kube.get(kinds.CONFIG_MAP, namespace, f"{name}-migrations"),
         _bound(rt, namespace, name),
     )
-    look = _Look(rt, store, tuple(pods))
+    look = _Look(rt, store, tuple(pods), [])
     children = await look.children()
     gateways = await asyncio.gather(*(look.gateway(gateway) for gateway in store.spec.gateways))
-    known = records.read_all(remembered)
+    # What an earlier store of this name remembered is about to go, and was of other data.
+    known = records.read_all(remembered if remembered is None or owner.is_adoptable(remembered, live) else None)
     wanted = {facts_of.live["metadata"]["uid"] for facts_of in gateways if facts_of.live}
     return facts.Observed(
         live=live,
@@ -62,7 +63,7 @@ def _secrets_of(pod: kinds.Manifest) -> Iterator[str]:
     for volume in pod["spec"].get("volumes", []):
         if "secret" in volume:
             yield volume["secret"]["secretName"]
-        for part in volume.get("projected", {}).get("sources", []):
+        for part in volume.get("projected", {}).get("sources") or ():
             if "secret" in part:
                 yield part["secret"]["name"]
 
@@ -118,6 +119,8 @@ class _Look:
     rt: frame.Runtime
     store: api.SessionStore
     pods: tuple[kinds.Manifest, ...]
+    happened: list[tuple[dict[str, Any], ...]]
+    """The namespace's events once they were read; a look reads them once, and only where something is wrong."""
 
     @property
     def namespace(self) -> str:
@@ -221,8 +224,8 @@ class _Look:
 
     def pods_of(self, workload: kinds.Manifest) -> tuple[kinds.Manifest, ...]:
         """Return the pods that a workload's selector matches."""
-        wanted = workload["spec"]["selector"].get("matchLabels", {}).items()
-        return tuple(pod for pod in self.pods if wanted <= pod["metadata"].get("labels", {}).items())
+        selector = workload["spec"]["selector"]
+        return tuple(pod for pod in self.pods if selectors.matches(selector, pod["metadata"].get("labels") or {}))
 
     async def trouble(self, workload: kinds.Manifest) -> explain.Explanation | None:
         """Explain why a workload's pods are not there or not ready."""
@@ -232,10 +235,12 @@ class _Look:
         by_pod = (explain.explain_pod(pod, happened) for pod in self.pods_of(workload))
         return next((found for found in by_pod if found), None) or explain.explain_workload(workload, mine, happened)
 
-    async def events(self) -> list[dict[str, Any]]:
+    async def events(self) -> tuple[dict[str, Any], ...]:
         """Read the namespace's events, newest last."""
-        found = await self.rt.kube.list(kinds.EVENT, self.namespace)
-        return sorted(found, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+        if not self.happened:
+            found = await self.rt.kube.list(kinds.EVENT, self.namespace)
+            self.happened.append(tuple(sorted(found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")))
+        return self.happened[0]
 
 
 async def apply_to_gateway(

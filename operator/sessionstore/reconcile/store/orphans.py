@@ -20,26 +20,36 @@ _WORKLOADS = (kinds.DEPLOYMENT, kinds.STATEFUL_SET)
 
 
 async def clean_up(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
-    """Lift fences and release workloads of the store `key` in its namespace."""
-    for kind in _WORKLOADS:
-        for workload in await rt.kube.list(kind, key.namespace):
-            if workload["metadata"].get("deletionTimestamp"):
-                continue
-            await _clean(workload, key, rt)
+    """Lift fences and release workloads of the store `key` in its namespace.
+
+    Raises: the first refusal, after everything else was done: one workload must not keep another at 0 replicas.
+    """
+    listed = [await rt.kube.list(kind, key.namespace) for kind in _WORKLOADS]
+    workloads = [w for found in listed for w in found if not w["metadata"].get("deletionTimestamp")]
+    refused: list[errors.KubeError] = []
+    for clean in (_lift, _release):
+        for workload in workloads:
+            try:
+                await clean(workload, key, rt)
+            except errors.NotFound:
+                continue  # The workload went meanwhile, with all that we had put into it.
+            except errors.KubeError as error:
+                refused.append(error)
+    if refused:
+        raise refused[0]
     return queue.Requeue.never()
 
 
-async def _clean(workload: kinds.Manifest, key: queue.ObjectKey, rt: frame.Runtime) -> None:
+async def _lift(workload: kinds.Manifest, key: queue.ObjectKey, rt: frame.Runtime) -> None:
     mark = fence.read_fence(workload)
-    try:
-        if mark is not None and mark.store_name == key.name:
-            logger.info("lifting the fence of the deleted store %s from %s", key, workload["metadata"]["name"])
-            await perform.lift_fence(workload, mark, rt)
-        if injection.holds_parts(workload, key.name):
-            await perform.release(workload, key.name, rt)
-    except errors.NotFound:
-        # The workload went meanwhile, with all that we had put into it.
-        return
+    if mark is not None and mark.store_name == key.name:
+        logger.info("lifting the fence of the deleted store %s from %s", key, workload["metadata"]["name"])
+        await perform.lift_fence(workload, mark, rt)
+
+
+async def _release(workload: kinds.Manifest, key: queue.ObjectKey, rt: frame.Runtime) -> None:
+    if injection.holds_parts(workload, key.name):
+        await perform.release(workload, key.name, rt)
 
 
 async def find(rt: frame.Runtime) -> set[queue.ObjectKey]:

@@ -41,9 +41,10 @@ class Applied:
 
 async def apply(plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime) -> Applied:
     """Write what the plan holds; a refusal of one object does not stop the others."""
+    children: dict[str, facts.Refused] = {}
     if plan.users or plan.forget:
-        await _write_credentials(plan, seen, store, rt)
-    children = {}
+        taken = await _write_credentials(plan, seen, store, rt)
+        children |= {f"Secret/{store.metadata.name}-credentials": taken} if taken else {}
     for manifest in plan.objects:
         refused = await _apply_child(manifest, seen.live, rt)
         if refused is not None:
@@ -73,11 +74,13 @@ async def _apply_child(manifest: kinds.Manifest, live: kinds.Manifest, rt: frame
     return None
 
 
-async def _write_credentials(plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime) -> None:
+async def _write_credentials(
+    plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: frame.Runtime
+) -> facts.Refused | None:
     """Add passwords that are missing, drop those that are not wanted; never replace one.
 
-    Guarded by resourceVersion: a second writer makes this a Conflicted error and a new look, since
-    two sets of passwords for one store would lock its users out.
+    Guarded by resourceVersion, and by create: a second writer is a refusal and a new look, since two sets of
+    passwords for one store would lock its users out.
     """
     kept = {user: password for user, password in seen.credentials.passwords.items() if user not in plan.forget}
     passwords = {**kept, **{user: rt.new_password() for user in sorted(plan.users)}}
@@ -92,17 +95,28 @@ async def _write_credentials(plan: Plan, seen: facts.Observed, store: api.Sessio
         "data": {user: base64.b64encode(password.encode()).decode() for user, password in passwords.items()},
     }
     body = owner.owned(secret, seen.live)
-    if seen.credentials.version is None:
-        await rt.kube.create(body, manager=owner.FIELD_MANAGER)
-    else:
-        patch = {
-            "metadata": {"resourceVersion": seen.credentials.version},
-            "data": {**body["data"], **dict.fromkeys(plan.forget)},
-        }
-        await rt.kube.patch(body, patch, manager=owner.FIELD_MANAGER)
+    patch = {
+        "metadata": {"resourceVersion": seen.credentials.version},
+        "data": {**body["data"], **dict.fromkeys(plan.forget)},
+    }
+    try:
+        if seen.credentials.version is None:
+            await rt.kube.create(body, manager=owner.FIELD_MANAGER)
+        else:
+            await rt.kube.patch(body, patch, manager=owner.FIELD_MANAGER)
+    except errors.Conflicted as error:
+        return facts.Refused(f"{error}; if it is not this store's, rename the store, or remove it")
     for user in plan.forget:
-        name = binding.secret_name(store.metadata.name, user)
-        await rt.kube.delete(kinds.SECRET, store.metadata.namespace, name)
+        await _delete_binding(binding.secret_name(store.metadata.name, user), seen.live, rt)
+    return None
+
+
+async def _delete_binding(name: str, live: kinds.Manifest, rt: frame.Runtime) -> None:
+    """Delete a binding Secret, unless what bears its name is another's."""
+    namespace = live["metadata"]["namespace"]
+    secret = await rt.kube.get(kinds.SECRET, namespace, name)
+    if secret is not None and owner.is_owned(secret, live):
+        await rt.kube.delete(kinds.SECRET, namespace, name, uid=secret["metadata"]["uid"])
 
 
 async def perform(

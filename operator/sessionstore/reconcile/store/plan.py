@@ -9,7 +9,7 @@ before what relies on it, and a gateway is injected only when its user can log i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sessionstore import errors
@@ -43,7 +43,6 @@ class Plan:
     forget: frozenset[str] = frozenset()
     objects: tuple[kinds.Manifest, ...] = ()
     injections: tuple[injecting.Injecting, ...] = ()
-    prune: tuple[tuple[kinds.Kind, str], ...] = ()
     step: steps.Step | None = None
     verdicts: Mapping[str, conditions.Verdict] = field(default_factory=dict)
     sources: Mapping[str, migration.SourcePlan] = field(default_factory=dict)
@@ -68,7 +67,9 @@ def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: 
     if missing:
         return Plan(users=missing, verdicts=_first_verdicts(), requeue=queue.Requeue(0.0))
     plan = _plan_with_users(store, seen, means, now)
-    return _observing_only(plan) if store.spec.suspend else plan
+    return (
+        _observing_only(plan, tuple(live for live, _ in _fences(store, seen.gateways))) if store.spec.suspend else plan
+    )
 
 
 def _plan_with_users(store: api.SessionStore, seen: facts.Observed, means: Means, now: datetime) -> Plan:
@@ -101,7 +102,7 @@ def _full_plan(
     ready = _answers(seen) and sync is None
     looked_at = injecting.look(store, seen, means.engine, ready=ready)
     sources = _plan_sources(store, seen, means, looked_at, now, ready)
-    remembered = {**seen.records, **{name: plan.record for name, plan in sources.items()}}
+    remembered = _remembered(store, seen, sources)
     grow = storage.next_growth(store, seen)
     step = _first_step(sync, grow, _letting_go(store, seen, looked_at), sources)
     verdicts = {
@@ -113,7 +114,7 @@ def _full_plan(
     objects = (
         *_children(store, seen, means, passwords),
         *binding.make_binding_secrets(store, means.engine, passwords),
-        *((records.config_map(store.metadata.name, remembered),) if remembered else ()),
+        *((records.config_map(store.metadata.name, remembered),) if remembered or seen.records else ()),
     )
     return Plan(
         forget=_forgettable(store, seen, means),
@@ -134,21 +135,65 @@ def _plan_sources(
     now: datetime,
     ready: bool,
 ) -> dict[str, migration.SourcePlan]:
-    plans = {}
+    """Plan each source; where several lie under one gateway, one fence serves all, so each waits until all can go."""
+    contexts = {}
     for source in seen.sources:
-        mounting = [look for look in looked_at if source.source.persistent_volume_claim in look.claims]
-        ctx = migration.Context(
+        mounting = _mounting(source, looked_at)
+        # A gateway that is not there may be one that mounts this claim: nothing is copied behind its back.
+        judged = (*mounting, *(look for look in looked_at if look.facts.live is None))
+        contexts[source.source.name] = migration.Context(
             store=store,
             image=means.image,
             now=now,
             workloads=tuple(look.facts for look in mounting),
-            obstacle=next((look.obstacle for look in mounting if look.obstacle), None),
+            obstacle=next((look.obstacle for look in judged if look.obstacle), None),
             injected=all(look.is_injected for look in mounting),
             store_ready=ready,
         )
-        remembered = injecting.with_delta(source, mounting)
-        plans[source.source.name] = migration.plan_source(remembered, ctx)
-    return plans
+    known = {source.source.name: _known(store, source, seen, looked_at) for source in seen.sources}
+    first = {name: migration.plan_source(known[name], ctx) for name, ctx in contexts.items()}
+    return {
+        name: migration.plan_source(known[name], replace(ctx, waits_for=_stuck_peer(name, contexts, first)))
+        for name, ctx in contexts.items()
+    }
+
+
+def _mounting(source: facts.SourceFacts, looked_at: tuple[injecting.Look, ...]) -> list[injecting.Look]:
+    return [look for look in looked_at if source.source.persistent_volume_claim in look.claims]
+
+
+def _known(
+    store: api.SessionStore, source: facts.SourceFacts, seen: facts.Observed, looked_at: tuple[injecting.Look, ...]
+) -> facts.SourceFacts:
+    """Return a source with what is remembered of it, and what has become of it since."""
+    if source.source.persistent_volume_claim in _let_go(store, seen):
+        return replace(source, record=None)
+    return injecting.with_delta(source, _mounting(source, looked_at))
+
+
+def _stuck_peer(
+    name: str, contexts: Mapping[str, migration.Context], plans: Mapping[str, migration.SourcePlan]
+) -> str | None:
+    """Name a source under one of the same gateways that cannot be fenced for now."""
+    mine = {gateway.gateway.name for gateway in contexts[name].workloads}
+    for other, ctx in contexts.items():
+        shares = other != name and mine & {gateway.gateway.name for gateway in ctx.workloads}
+        if shares and plans[other].phase in migration.NOT_READY and not plans[other].record.is_cut_over:
+            return other
+    return None
+
+
+def _let_go(store: api.SessionStore, seen: facts.Observed) -> frozenset[str]:
+    """Return the claims of gateways that are being released: their pods write to files again."""
+    released = (w for w in seen.released if injection.holds_parts(w, store.metadata.name))
+    return frozenset(claim for workload in released for claim in fence.claims_of(workload))
+
+
+def _remembered(
+    store: api.SessionStore, seen: facts.Observed, sources: Mapping[str, migration.SourcePlan]
+) -> dict[str, records.Record]:
+    kept = {name: record for name, record in seen.records.items() if record.claim not in _let_go(store, seen)}
+    return {**kept, **{name: plan.record for name, plan in sources.items()}}
 
 
 def _first_step(
@@ -157,13 +202,17 @@ def _first_step(
     letting_go: Iterator[steps.Step],
     sources: Mapping[str, migration.SourcePlan],
 ) -> steps.Step | None:
-    """Choose the one step of this pass. Order is meaning: users before anyone needs them, gateways last."""
-    if sync is not None:
-        return steps.SyncUsers(sync)
-    if grow is not None and grow.refusal is None:
-        return grow
-    migrating = (plan.step for plan in sources.values() if plan.step is not None)
-    return next(letting_go, None) or next(migrating, None)
+    """Choose the one step of this pass. Order is meaning.
+
+    What gives a gateway back comes first; then users, before anyone needs them; what the API server may refuse again
+    and again, growth and releases, last, so that it keeps nothing else from being done.
+    """
+    given_back = list(letting_go)
+    migrating = [plan.step for plan in sources.values() if plan.step is not None]
+    lifts = [step for step in (*given_back, *migrating) if isinstance(step, steps.LiftFence)]
+    synced = [steps.SyncUsers(sync)] if sync is not None else []
+    grown = [grow] if grow is not None and grow.refusal is None else []
+    return next(iter([*lifts, *synced, *migrating, *given_back, *grown]), None)
 
 
 def _letting_go(
@@ -176,11 +225,15 @@ def _letting_go(
             yield steps.LiftFence(workload, stale)
         elif injection.holds_parts(workload, store.metadata.name):
             yield steps.ReleaseWorkload(workload, store.metadata.name)
-    named = {source.source.persistent_volume_claim for source in seen.sources}
+    open_ones = {
+        source.source.persistent_volume_claim
+        for source in seen.sources
+        if source.record is None or source.record.finished_at is None
+    }
     for look in looked_at:
         for live, mark in _fences(store, (look.facts,)):
-            # Its source was taken out of the spec, or an earlier store of this name has put it up.
-            if mark.store_uid != store.metadata.uid or not look.claims & named:
+            # Its source left the spec, or is done; or an earlier store of this name has put it up.
+            if mark.store_uid != store.metadata.uid or not look.claims & open_ones:
                 yield steps.LiftFence(live, mark)
 
 
@@ -208,7 +261,12 @@ def _next_users(
 ) -> engines.SyncUsers | None:
     if not isinstance(seen.engine, engines.EngineFacts):
         return None
-    return means.engine.next_step(store, seen.engine, passwords)
+    step = means.engine.next_step(store, seen.engine, passwords)
+    if step is None:
+        return None
+    # A removed gateway's user stays for as long as its password does, which is until no pod mounts its binding.
+    step = replace(step, removed=tuple(name for name in step.removed if name not in passwords))
+    return step if step.changed or step.removed else None
 
 
 def _answers(seen: facts.Observed) -> bool:
@@ -297,7 +355,11 @@ def _migrated(store: api.SessionStore, sources: Mapping[str, migration.SourcePla
     return conditions.Verdict("True", R.MIGRATED, "; ".join(plan.verdict.message for plan in sources.values()))
 
 
-def _observing_only(plan: Plan) -> Plan:
-    """`suspend: true`: say everything, do nothing."""
-    note = conditions.Verdict("Unknown", R.SUSPENDED, "spec.suspend is true: observed and reported, nothing is changed")
+def _observing_only(plan: Plan, held: tuple[kinds.Manifest, ...] = ()) -> Plan:
+    """`suspend: true`: say everything, do nothing; above all say what is held at 0 for as long as this lasts."""
+    said = "spec.suspend is true: observed and reported, nothing is changed"
+    if held:
+        names = ", ".join(f"{live['kind']} {live['metadata']['name']!r}" for live in held)
+        said += f"; {names} stays at 0 replicas, fenced for its migration, until suspend is false"
+    note = conditions.Verdict("Unknown", R.SUSPENDED, said)
     return Plan(verdicts={**plan.verdicts, "Ready": note}, sources=plan.sources, requeue=plan.requeue)

@@ -17,7 +17,7 @@ from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.kube import events, kinds, owner
 from sessionstore.reconcile import frame, queue
-from sessionstore.reconcile.store import jobs, orphans, perform
+from sessionstore.reconcile.store import jobs, orphans, perform, steps
 from sessionstore.reconcile.store.observe import observe
 from sessionstore.reconcile.store.plan import SOON_S, Means, make_plan
 from sessionstore.reconcile.store.status import make_events, make_status
@@ -33,8 +33,9 @@ async def reconcile(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
     seen = await observe(live, store, rt)
     plan = make_plan(store, seen, _means(store, rt), rt.now())
     applied = await perform.apply(plan, seen, store, rt)
-    # Objects that were refused may be what the step needs.
-    refused = None if applied.children else await perform.perform(plan.step, seen, store, rt)
+    # Objects that were refused may be what the step needs; giving a gateway back needs nothing.
+    step = plan.step if not applied.children or isinstance(plan.step, steps.LiftFence) else None
+    refused = await perform.perform(step, seen, store, rt)
     status = make_status(store, seen, plan, dataclasses.replace(applied, step=refused), rt.now())
     await write_status(live, status, rt)
     return queue.Requeue(SOON_S) if applied.children else plan.requeue

@@ -32,6 +32,7 @@ class Record:
     Attributes:
         attempt: number of the current copy; a copy that something wrote into is done again.
         breaks: how often the fence was broken since it was put up.
+        generations: of the gateways' workloads, when the current copy began.
         copied: summary of a copy that was verified, while nothing has touched the source since.
         deltas: how often a gateway was found on its files after the cutover; each is one more copy.
         deltas_done: how many of those copies are done.
@@ -44,6 +45,7 @@ class Record:
     fenced_at: str | None = None
     attempt: int = 1
     breaks: int = 0
+    generations: str = ""
     copied: Mapping[str, Any] | None = None
     cut_over_at: str | None = None
     finished_at: str | None = None

@@ -1,0 +1,244 @@
+"""A migration from the fence on: quiet, copy, cut over, give back; and what is copied after that. Pure.
+
+Called by migration.plan_source alone. Whatever happens here, the gateway gets its replicas back: on
+the store when the copy is proven and it is injected, on its files as before in every other case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sessionstore.apis import conditions, quantities
+from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.gateways import fence, injection
+from sessionstore.reconcile.store import facts, jobs, records, steps, told
+from sessionstore.reconcile.store.source_plan import (
+    Context,
+    Phase,
+    R,
+    SourcePlan,
+    generations,
+    is_ours,
+    is_stale,
+    replicas_of,
+    retry_token,
+    runtime,
+    stamp,
+)
+
+MAX_BREAKS = 3
+
+
+def check_claim(source: facts.SourceFacts) -> conditions.Verdict | None:
+    """Return what is wrong with the source's claim."""
+    name = source.source.persistent_volume_claim
+    if source.claim is None:
+        return told.progress(
+            source,
+            R.SOURCE_NOT_FOUND,
+            f"there is no PersistentVolumeClaim {name!r} in this namespace; create it, or correct the name",
+        )
+    if source.claim["metadata"].get("deletionTimestamp"):
+        return told.progress(source, R.SOURCE_NOT_FOUND, f"claim {name!r} is being deleted")
+    return None
+
+
+def on_files(source: facts.SourceFacts) -> tuple[Mapping[str, Any], ...]:
+    """Return the pods on the claim that may write to it, terminating ones included: those without a store's files."""
+    return tuple(pod for pod in source.users if not injection.mounts_binding(pod))
+
+
+def fenced(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
+    """Decide while the gateway is held at 0 replicas, and is not injected yet."""
+    record = replace(record, fenced_at=record.fenced_at or _fenced_since(ctx))
+    if record.failure is not None and record.failure.token == retry_token(ctx.store):
+        return _give_back(source, ctx, record)
+    if not ctx.is_run:
+        return _fail(source, ctx, record, (R.PLANNED, "the migration was called off by an edit of the spec"))
+    if _is_over_time(ctx, record):
+        return _fail(source, ctx, record, (R.FENCE_TIMEOUT, _why_so_long(source, ctx, record)))
+    obstacle = check_claim(source)
+    if obstacle is not None:
+        return _fail(source, ctx, record, (R.SOURCE_NOT_FOUND, obstacle.message))
+    return _hold(source, ctx, record) or _quiet(source, ctx, record)
+
+
+def _hold(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan | None:
+    """Scale to 0 what is not: a second workload on the claim, or one whose replicas someone has set back."""
+    loose = next((g for g in ctx.workloads if g.live and (not is_ours(g, ctx.store) or replicas_of(g))), None)
+    if loose is None or loose.live is None:
+        return None
+    mark = loose.fence or fence.Fence.of(loose.live, ctx.store, source=source.source.name, now=ctx.now)
+    if _copy_job(source, ctx, record) is not None or record.copied is not None:
+        # Pods may have come and gone since the copy began, seen or not.
+        return _broken(source, ctx, record, f"the replicas of {loose.live['metadata']['name']} being set back")
+    verdict = told.progress(source, R.FENCING, "scaling its gateway to 0")
+    return SourcePlan(Phase.FENCING, verdict, record, steps.FenceWorkload(loose.live, mark))
+
+
+def _quiet(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
+    """The gateway is at 0: wait for its pods, then copy; what may have written since the copy began starts it over."""
+    begun = _copy_job(source, ctx, record) is not None or record.copied is not None
+    if source.users and not begun:
+        waiting = told.progress(source, R.FENCING, f"waiting for {told.names(source.users)} to end")
+        return SourcePlan(Phase.FENCING, waiting, record)
+    if source.users:
+        return _broken(source, ctx, record, told.names(source.users))
+    if begun and record.generations != generations(ctx):
+        return _broken(source, ctx, record, "a change of the gateway's workload, which may have run")
+    return copying(source, ctx, record)
+
+
+def _broken(source: facts.SourceFacts, ctx: Context, record: records.Record, by: str) -> SourcePlan:
+    """What was copied proves nothing any more. Copy again; the third time, give up."""
+    if record.breaks + 1 >= MAX_BREAKS:
+        message = f"the fence was broken {MAX_BREAKS} times, last by {by}; find and stop what does that"
+        return _fail(source, ctx, record, (R.FENCE_BROKEN, message))
+    job = _copy_job(source, ctx, record)
+    record = replace(record, breaks=record.breaks + 1, attempt=record.attempt + 1, copied=None)
+    verdict = told.progress(source, R.FENCING, f"fence broken by {by}; copying again")
+    return SourcePlan(Phase.FENCING, verdict, record, steps.DeleteJob(job.manifest) if job else None)
+
+
+def copying(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
+    """Nothing writes to the source: copy it, and prove the copy."""
+    if record.copied is not None:
+        return cutting_over(source, ctx, record)
+    known = _copy_job(source, ctx, record)
+    if known is None:
+        job = jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), record.attempt)
+        record = replace(record, generations=generations(ctx))
+        return SourcePlan(Phase.COPYING, told.progress(source, R.COPYING, "copying"), record, steps.CreateJob(job))
+    if known.succeeded and known.outcome is not None:
+        # The apply stage writes this record before it injects anything.
+        record = replace(record, copied=known.outcome)
+        return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "verified; injecting"), record)
+    if known.succeeded:
+        return SourcePlan(Phase.COPYING, told.job_ended(source, known), record, steps.DeleteJob(known.manifest))
+    if known.failed_at:
+        verdict = told.job_ended(source, known)
+        return _fail(source, ctx, record, (R(verdict.reason), verdict.message))
+    return SourcePlan(Phase.COPYING, told.waiting(source, known, R.COPYING, "copying"), record)
+
+
+def cutting_over(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
+    """The copy is proven: have the gateway injected; once it is, there is no way back to the files."""
+    if ctx.injected or not ctx.workloads:
+        record = replace(record, cut_over_at=stamp(ctx.now), failure=None)
+        return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "injected; scaling back"), record)
+    if ctx.obstacle is not None:
+        message = f"its gateway cannot be injected: {ctx.obstacle.message}"
+        return _fail(source, ctx, record, (R.INJECTION_REFUSED, message))
+    return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "verified; injecting"), record)
+
+
+def cut_over(ctx: Context, record: records.Record) -> SourcePlan:
+    """The store is what counts now. Give the replicas back and wait until a pod serves from it."""
+    verdict = told.refused(R.CUTTING_OVER, "the gateway is scaled back and starts on the store")
+    lift = _lift(ctx)
+    if lift is not None:
+        return SourcePlan(Phase.CUTTING_OVER, verdict, record, lift)
+    waiting = [g for g in ctx.workloads if replicas_of(g) and not any(_serves(pod) for pod in g.pods)]
+    if waiting:
+        trouble = next((g.trouble for g in waiting if g.trouble), None)
+        if trouble is not None:
+            verdict = told.refused(R.CUTTING_OVER, f"the gateway does not come up: {trouble.message}")
+        return SourcePlan(Phase.CUTTING_OVER, verdict, record)
+    record = replace(record, finished_at=stamp(ctx.now), pause_s=_pause_s(record, ctx.now))
+    return SourcePlan(Phase.MIGRATED, told.migrated(record), record)
+
+
+def _serves(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod is ready and reads the store."""
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions") or ())
+    return ready and injection.mounts_binding(pod)
+
+
+def delta(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
+    """After the cutover: copy once more what a gateway wrote to its files while it was not injected.
+
+    The newer side wins, whatever `conflicts` says: the store has been the truth since the cutover.
+    """
+    done = SourcePlan(Phase.MIGRATED, told.migrated(record), record)
+    if record.deltas <= record.deltas_done or not ctx.injected or not ctx.store_ready or on_files(source):
+        return done
+    attempt = record.attempt + record.deltas
+    newest = api.ConflictPolicy.NEWEST
+    job = jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), attempt, conflicts=newest)
+    known = source.jobs.get(job["metadata"]["name"])
+    if known is None:
+        return replace(done, step=steps.CreateJob(job))
+    if known.succeeded:
+        return replace(done, record=replace(record, deltas_done=record.deltas))
+    if known.failed_at:
+        stale = steps.DeleteJob(known.manifest) if is_stale(known, ctx.now) else None
+        return SourcePlan(Phase.MIGRATED, told.job_ended(source, known), record, stale)
+    verdict = told.waiting(source, known, R.COPYING, "copying what was written to files")
+    return SourcePlan(Phase.MIGRATED, verdict, record)
+
+
+# -- failing, and giving back -------------------------------------------------------------------
+
+
+def _fail(source: facts.SourceFacts, ctx: Context, record: records.Record, why: tuple[R, str]) -> SourcePlan:
+    """Remember the failure. The next pass, which finds it persisted, gives the gateway back."""
+    reason, message = why
+    verdict = told.progress(source, reason, message.removeprefix(f"source {source.source.name!r}: "))
+    failure = records.Failure(reason, verdict.message, retry_token(ctx.store))
+    return SourcePlan(Phase.FAILED, verdict, replace(record, failure=failure, copied=None))
+
+
+def _give_back(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
+    """First the Job, which must not copy from under a gateway that writes again; then the replicas."""
+    assert record.failure is not None
+    verdict = told.refused(R(record.failure.reason), record.failure.message)
+    job = _copy_job(source, ctx, record)
+    if job is not None:
+        return SourcePlan(Phase.FAILED, verdict, record, steps.DeleteJob(job.manifest))
+    return SourcePlan(Phase.FAILED, verdict, replace(record, attempt=record.attempt + 1), _lift(ctx))
+
+
+def _lift(ctx: Context) -> steps.LiftFence | None:
+    for gateway in ctx.workloads:
+        if gateway.live is not None and gateway.fence is not None and is_ours(gateway, ctx.store):
+            return steps.LiftFence(gateway.live, gateway.fence)
+    return None
+
+
+def _is_over_time(ctx: Context, record: records.Record) -> bool:
+    migration = ctx.store.spec.migration
+    if migration is None or record.fenced_at is None:
+        return False
+    limit = timedelta(seconds=quantities.parse_duration_s(migration.fence_timeout))
+    return ctx.now - datetime.fromisoformat(record.fenced_at) > limit
+
+
+def _why_so_long(source: facts.SourceFacts, ctx: Context, record: records.Record) -> str:
+    job = _copy_job(source, ctx, record)
+    cause = f"waiting for {told.names(source.users)} to end" if source.users else "the copy was not done"
+    if job is not None and job.trouble is not None:
+        cause = f"{job.trouble.reason}: {job.trouble.message}"
+    limit = ctx.store.spec.migration.fence_timeout if ctx.store.spec.migration else ""
+    return f"not done within fenceTimeout {limit}: {cause}"
+
+
+# -- small facts --------------------------------------------------------------------------------
+
+
+def _copy_job(source: facts.SourceFacts, ctx: Context, record: records.Record) -> facts.JobFacts | None:
+    job = jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), record.attempt)
+    return source.jobs.get(job["metadata"]["name"])
+
+
+def _fenced_since(ctx: Context) -> str | None:
+    return min((g.fence.at for g in ctx.workloads if g.fence is not None and is_ours(g, ctx.store)), default=None)
+
+
+def _pause_s(record: records.Record, now: datetime) -> float | None:
+    """Seconds from the first fence to the first pod that was ready again; None where nothing was fenced."""
+    if record.fenced_at is None:
+        return None
+    return round((now - datetime.fromisoformat(record.fenced_at)).total_seconds(), 1)
