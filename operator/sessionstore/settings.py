@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
@@ -32,7 +34,7 @@ class OperatorSettings:
     """Namespaces to serve, comma-separated; empty serves all. Env SESSIONSTORE_WATCH_NAMESPACES."""
 
     log_level: str = "INFO"
-    """Env SESSIONSTORE_LOG_LEVEL."""
+    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR. Env SESSIONSTORE_LOG_LEVEL."""
 
     health_port: int = 8080
     """Port of /healthz and /readyz. Env SESSIONSTORE_HEALTH_PORT."""
@@ -51,7 +53,7 @@ class OperatorSettings:
     def from_environment(cls, environ: Mapping[str, str]) -> OperatorSettings:
         """Read the settings.
 
-        Raises: ValueError naming every variable that is missing or cannot be read.
+        Raises: ValueError naming every variable that is missing, or else the first that cannot be read.
         """
         required = {
             "operator_image": "SESSIONSTORE_OPERATOR_IMAGE",
@@ -71,15 +73,22 @@ class OperatorSettings:
             watch_namespaces=tuple(
                 name.strip() for name in environ.get("SESSIONSTORE_WATCH_NAMESPACES", "").split(",") if name.strip()
             ),
-            log_level=environ.get("SESSIONSTORE_LOG_LEVEL", "INFO").upper(),
+            log_level=_level(environ),
             health_port=_number(environ, "SESSIONSTORE_HEALTH_PORT", 8080),
             workers=_number(environ, "SESSIONSTORE_WORKERS", 4),
             resync_s=float(_number(environ, "SESSIONSTORE_RESYNC_SECONDS", 30)),
         )
 
 
+def _level(environ: Mapping[str, str]) -> str:
+    level = (environ.get("SESSIONSTORE_LOG_LEVEL") or "INFO").upper()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"SESSIONSTORE_LOG_LEVEL={level!r} is none of {', '.join(LOG_LEVELS)}")
+    return level
+
+
 def _number(environ: Mapping[str, str], variable: str, default: int) -> int:
     text = environ.get(variable) or str(default)
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{variable}={text!r} is not a whole number above 0")
     return int(text)
