@@ -154,6 +154,16 @@ def test_a_source_that_also_keeps_sessions_elsewhere_is_not_half_migrated(state:
     assert run("list", "--store", url).document == {}
 
 
+def test_a_source_of_which_only_the_rotated_index_is_left_is_not_migrated(state: State, url: str) -> None:
+    state.session("k")
+    (state.folder / "sessions.json").rename(state.folder / "sessions.json.bak.1795169290837")
+
+    assert run("inspect", state.root).status == 3
+    answer = run("migrate", state.root, "--to", url)
+    assert (answer.status, answer.document["reason"]) == (1, "UnsupportedLayout")
+    assert "sessions.json.bak.1795169290837 is there" in answer.document["message"]
+
+
 def test_the_side_that_loses_needs_a_place_to_be_kept(state: State, tmp_path: Path) -> None:
     state.session("k", updatedAt=1)
     run("migrate", state.root, "--to", f"file://{tmp_path}/target")

@@ -38,7 +38,9 @@ def find(tree: Tree, max_file_bytes: int = DEFAULT_MAX_FILE_BYTES) -> Findings:
         folder = f"agents/{agent}"
         for child in _listed(tree, folder, problems):
             if child.name == "sessions" and child.kind is Kind.FOLDER:
-                readers.append(SessionsFolder(tree, agent, f"{folder}/sessions", max_file_bytes))
+                reader = SessionsFolder(tree, agent, f"{folder}/sessions", max_file_bytes)
+                readers.append(reader)
+                problems.extend(_lost_index(reader, problems))
             elif child.name == "sessions":
                 problems.append(_not_taken(child, f"{folder}/sessions", agent))
             elif child.name == "agent" and child.kind is Kind.FOLDER:
@@ -139,8 +141,30 @@ def _not_taken(child: Child, path: str, agent: str | None) -> Problem:
     return Problem(printable(path), Reason.SPECIAL_FILE, f"{child.kind.value}, which is not expected here", agent)
 
 
+def _lost_index(reader: SessionsFolder, problems: list[Problem]) -> list[Problem]:
+    """Tell of an index of which only a rotated one is whole: what that names would go on without its keys."""
+    found = {child.name for child in _listed(reader.tree, reader.folder, problems)}
+    rotated = max((name for name in found if _is_rotated(name)), default=None)
+    if rotated is None or (names.INDEX in found and _is_whole(reader)):
+        return []
+    state = "cannot be read" if names.INDEX in found else "is absent"
+    detail = f"{state}, and {rotated} is there: the keys of its sessions would be lost; put it in place in a copy"
+    return [Problem(printable(reader.path), Reason.UNSUPPORTED_LAYOUT, printable(detail), printable(reader.agent))]
+
+
+def _is_whole(reader: SessionsFolder) -> bool:
+    try:
+        return not any(isinstance(entry, BadEntry) and entry.key is None for entry in reader.entries())
+    except Refused:
+        return False
+
+
+def _is_rotated(name: str) -> bool:
+    return name.startswith(f"{names.INDEX}.bak")
+
+
 def _unknown(name: str, path: str, agent: str) -> Problem:
-    if name.startswith(f"{names.INDEX}.bak"):
+    if _is_rotated(name):
         return Problem(printable(path), Reason.UNSUPPORTED_LAYOUT, "a rotated index; its keys are not carried", agent)
     return Problem(printable(path), Reason.UNKNOWN_FILE, "not a file that OpenClaw keeps sessions in", agent)
 

@@ -52,6 +52,31 @@ def test_sessions_of_another_layout_are_told(root: Path, path: str) -> None:
     assert [(problem.path, problem.reason) for problem in problems] == [(path, Reason.UNSUPPORTED_LAYOUT)]
 
 
+@pytest.mark.parametrize(
+    ("index", "is_lost"),
+    [
+        pytest.param(None, True, id="absent"),
+        pytest.param(b"", True, id="empty"),
+        pytest.param(b'{"k":{"sessionId":"x"},"l":{', True, id="torn"),
+        pytest.param(b"{}", False, id="whole, and without entries"),
+        pytest.param(b'{"k":[],"l":{"a":nope}}', False, id="whole, with entries that are bad"),
+    ],
+)
+def test_a_rotated_index_is_no_sessions_of_another_layout_while_the_index_is_whole(
+    root: Path, index: bytes | None, is_lost: bool
+) -> None:
+    folder = root / "agents" / "main" / "sessions"
+    (folder / "sessions.json.bak.1795169290837").write_bytes(b"{}")
+    if index is not None:
+        (folder / "sessions.json").write_bytes(index)
+
+    with Tree(root) as tree:
+        problems = state_dir.find(tree).problems
+
+    expected = [("agents/main/sessions/sessions.json", Reason.UNSUPPORTED_LAYOUT)] if is_lost else []
+    assert [(problem.path, problem.reason) for problem in problems] == expected
+
+
 def test_files_are_sorted_by_what_they_stand_for(root: Path) -> None:
     folder = root / "agents" / "main" / "sessions"
     for name in ("sessions.json", "a.jsonl", "a.jsonl.bak.1", "a.trajectory.jsonl", "b.txt"):
