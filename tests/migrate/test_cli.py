@@ -164,6 +164,20 @@ def test_a_source_of_which_only_the_rotated_index_is_left_is_not_migrated(state:
     assert "sessions.json.bak.1795169290837 is there" in answer.document["message"]
 
 
+def test_an_orphan_that_a_store_of_files_has_no_name_for_ends_nothing(state: State, tmp_path: Path) -> None:
+    state.session("k")
+    state.file("lost.jsonl", HEADER + b"\n")
+
+    answer = run("migrate", state.root, "--to", f"file://{tmp_path}/target")
+    proof = run("verify", state.root, "--against", f"file://{tmp_path}/target")
+
+    assert (answer.status, answer.document["outcome"], answer.document["migrated"]) == (3, "Verified", 1)
+    assert [(p["path"], p["reason"]) for p in answer.document["problems"]] == [
+        ("agents/main/sessions/lost.jsonl", "InvalidKey")
+    ]
+    assert [(m["kind"], m["name"]) for m in proof.document["mismatches"]] == [("archive", "lost.jsonl")]
+
+
 def test_the_side_that_loses_needs_a_place_to_be_kept(state: State, tmp_path: Path) -> None:
     state.session("k", updatedAt=1)
     run("migrate", state.root, "--to", f"file://{tmp_path}/target")

@@ -12,7 +12,7 @@ from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.pipeline import Progress
 from sessionstore.migrate.source import open_source
 from sessionstore.openclaw.problems import Reason
-from sessionstore.sessions import Capability, Unavailable, Unsupported
+from sessionstore.sessions import Capability, InvalidEntry, InvalidKey, Unavailable, Unsupported
 from sessionstore.sessions.memory import MemoryStore
 from tests.migrate.states import HEADER, TURN, State
 
@@ -46,6 +46,20 @@ class _Full(MemoryStore):
     async def set(self, *arguments: Any, **options: Any) -> Any:
         self.tries += 1
         raise Unavailable("OOM", "full")
+
+
+class _Narrow(MemoryStore):
+    """A store that takes no line above 40 bytes, and no archive whose name it does not like."""
+
+    async def append(self, key: Any, lines: Any, **options: Any) -> Any:
+        if any(len(line) > 40 for line in lines):
+            raise InvalidEntry("a line is above 40 bytes")
+        return await super().append(key, lines, **options)
+
+    async def read_archive(self, agent: str, name: str, *arguments: Any) -> Any:
+        if name.startswith("lost"):
+            raise InvalidKey("no name for an archive")
+        return await super().read_archive(agent, name, *arguments)
 
 
 async def _migrate(state: State, store: MemoryStore, watch: pipeline.Watch, **options: Any) -> pipeline.Report:
@@ -109,3 +123,26 @@ async def test_a_store_without_a_place_for_archives_leaves_them_and_says_so(stat
     assert [problem.reason for problem in report.problems] == [Reason.TORN_LAST_LINE, Reason.NOT_KEPT_BY_STORE]
     assert report.accounts and report.accounts.archives.quarantined == 1
     assert (report.outcome, report.kept) == ("Verified", ())
+
+
+async def test_what_a_store_refuses_is_set_aside_and_the_rest_goes_on(state: State) -> None:
+    long = HEADER + b"\n" + b'"' + b"x" * 50 + b'"\n{'
+    state.session("long", lines=long)
+    state.session("k")
+    state.file("lost.jsonl", TURN + b"\n")
+    store = _Narrow()
+
+    planned = await _migrate(state, store, _ignore, is_dry_run=True)
+    report = await _migrate(state, store, _ignore)
+
+    assert [problem.reason for problem in planned.problems] == [Reason.TORN_LAST_LINE, Reason.INVALID_KEY]
+    assert [(problem.reason, problem.key) for problem in report.problems[1:]] == [
+        (Reason.TOO_LARGE, "long"),
+        (Reason.INVALID_KEY, None),
+    ]
+    assert report.outcome == "Verified" and report.imbalance() is None
+    assert report.accounts and (report.accounts.sessions.migrated, report.accounts.sessions.quarantined) == (1, 1)
+    assert report.accounts.archives.quarantined == 1
+    documents = [await store.get_document(name) or b"" for name in report.kept]
+    for whole in (long, TURN + b"\n"):
+        assert any(document.endswith(b"}\n" + whole) for document in documents)

@@ -75,6 +75,18 @@ class Keeper:
         """Keep the bytes that `problem` speaks of; return the document's name, "" where there is no place for it."""
         return await self._keep(Shelf.QUARANTINE, problem_document(problem), raw)
 
+    async def keep_refused(self, item: SourceSession | SourceArchive, problem: Problem) -> str:
+        """Keep all that the source has of something that the store refuses: an entry and a line feed, then lines."""
+        header = problem_document(problem)
+        body = bytearray()
+        if isinstance(item, SourceSession):
+            header["entryBytes"] = len(item.entry.raw)
+            body += item.entry.raw + b"\n"
+        if item.lines:
+            torn = item.lines.torn()
+            body += b"".join(line + b"\n" for line in item.lines.whole()) + (torn.raw if torn else b"")
+        return await self._keep(Shelf.QUARANTINE, header, bytes(body))
+
     async def keep_session(self, session: SourceSession) -> str:
         """Keep the source's side of a conflict."""
         header = _header("source", session.key, session.entry)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessionstore.migrate import archives, bounded, carry, plan, survey, verify
+from sessionstore.migrate import source as sources
 from sessionstore.migrate.archives import ArchiveCarrier
 from sessionstore.migrate.carry import Carried, Carrier
 from sessionstore.migrate.errors import MigrationError
@@ -22,6 +23,7 @@ from sessionstore.migrate.plan import Policy
 from sessionstore.migrate.report import Account, Accounts, Proof, Report, Survey
 from sessionstore.migrate.source import SetAside, Source, SourceArchive, SourceSession
 from sessionstore.openclaw.problems import Problem, Reason
+from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 from sessionstore.sessions.store import Capability, Store
 
 Item = SourceSession | SourceArchive | SetAside
@@ -86,18 +88,19 @@ class _Run:
         self._has_archives = Capability.ARCHIVES in store.capabilities
         self._excused: set[verify.Name] = set()
         self._kept: set[str] = set()
+        self._refused: dict[verify.Name, Problem] = {}
 
     async def run(self) -> Report:
         seen = survey.inspect(self._source, _steps(self._watch, "Inspect", 0))
         _check_layouts(self._source)
         planned = await self._plan(seen)
         if self._options.is_dry_run:
-            return _balanced(Report("Planned", seen, planned, extra_problems=self._unkept(seen)))
+            return _balanced(Report("Planned", seen, planned, extra_problems=self._extra_problems(seen)))
         done = await self._copy(seen)
         await self._tell("Verify", seen)
         proof = await self._prove(seen)
         outcome = "Failed" if proof.mismatches else "Verified"
-        report = Report(outcome, seen, done, proof, self._unkept(seen), tuple(sorted(self._kept)))
+        report = Report(outcome, seen, done, proof, self._extra_problems(seen), tuple(sorted(self._kept)))
         await self._put("report", _balanced(report).document())
         await self._tell("Done", seen)
         return report
@@ -129,6 +132,13 @@ class _Run:
     async def _look(self, item: Item) -> Accounts:
         if isinstance(item, SetAside):
             return _set_aside(item)
+        try:
+            return await self._look_at(item)
+        except (InvalidKey, InvalidEntry) as error:
+            self._refused[verify.name_of(item)] = sources.refusal(item, error)
+            return _quarantined(item)
+
+    async def _look_at(self, item: SourceSession | SourceArchive) -> Accounts:
         if isinstance(item, SourceArchive):
             if not self._has_archives:
                 return Accounts(archives=Account(quarantined=1))
@@ -159,6 +169,14 @@ class _Run:
         if isinstance(item, SetAside):
             kept = await self._keeper.keep_problem(item.problem, item.raw)
             return Carried(_set_aside(item), kept=(kept,) if kept else ())
+        try:
+            return await self._carry_whole(item)
+        except (InvalidKey, InvalidEntry) as error:
+            problem = self._refused[verify.name_of(item)] = sources.refusal(item, error)
+            kept = await self._keeper.keep_refused(item, problem)
+            return Carried(_quarantined(item), is_excused=True, kept=(kept,) if kept else ())
+
+    async def _carry_whole(self, item: SourceSession | SourceArchive) -> Carried:
         if isinstance(item, SourceSession):
             return await self._sessions.carry(item)
         if not self._has_archives:
@@ -173,6 +191,10 @@ class _Run:
         if proof.source_digest != seen.digest:
             raise MigrationError("SourceChanged", "the source changed while it was copied; stop what writes to it")
         return proof
+
+    def _extra_problems(self, seen: Survey) -> tuple[Problem, ...]:
+        refused = sorted(self._refused.values(), key=lambda problem: (problem.path, problem.key or ""))
+        return (*refused, *self._unkept(seen))
 
     def _unkept(self, seen: Survey) -> tuple[Problem, ...]:
         if self._has_archives or not seen.archives:
@@ -204,6 +226,14 @@ def _name(item: Item) -> str:
 def _set_aside(item: SetAside) -> Accounts:
     one = Account(quarantined=1)
     return Accounts(archives=one) if item.is_archive else Accounts(sessions=one)
+
+
+def _quarantined(item: SourceSession | SourceArchive) -> Accounts:
+    """Return how something that the store refuses is counted, with all of its lines."""
+    if isinstance(item, SourceArchive):
+        return Accounts(archives=Account(quarantined=1))
+    torn = bool(item.lines and item.lines.torn())
+    return Accounts(Account(quarantined=1), Account(quarantined=sum(1 for _ in item.whole()) + torn))
 
 
 def _total(seen: Survey) -> int:

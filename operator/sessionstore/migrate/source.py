@@ -158,6 +158,15 @@ def open_source(root: Path, max_file_bytes: int = state_dir.DEFAULT_MAX_FILE_BYT
 _NOTHING = Listing({}, (), 0, {})
 
 
+def refusal(item: SourceSession | SourceArchive, error: InvalidKey | InvalidEntry) -> Problem:
+    """Say that a store cannot hold something that the contract allows: each store has limits of its own."""
+    detail = f"the store refuses it: {error}"
+    if isinstance(item, SourceArchive):
+        return Problem(item.lines.path, _reason(error), detail, item.agent)
+    path = item.lines.path if item.lines else item.problem.path if item.problem else "."
+    return Problem(path, _reason(error), detail, item.key.agent, item.key.key)
+
+
 def _listing(reader: Reader) -> Listing:
     try:
         return reader.listing()

@@ -14,6 +14,7 @@ from sessionstore.migrate.report import Mismatch, Proof
 from sessionstore.migrate.source import Source, SourceArchive, SourceSession
 from sessionstore.sessions import digest
 from sessionstore.sessions.digest import SessionDigest
+from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 from sessionstore.sessions.record import SessionKey
 from sessionstore.sessions.store import Capability, Store
 
@@ -86,11 +87,10 @@ def name_of(item: SourceSession | SourceArchive) -> Name:
 async def check_session(store: Store, session: SourceSession) -> Checked:
     """Compare one session."""
     name = (session.key.agent, session.key.key)
-    here = SessionDigest.of_session(session.key, session.entry.raw)
     held = await store.get(session.key)
     if held is None:
-        _drain(session.whole(), here)
-        return Checked(here.hexdigest(), None, Mismatch("session", *name, "not in the store"))
+        return _absent(session)
+    here = SessionDigest.of_session(session.key, session.entry.raw)
     entries = here.hexdigest(), SessionDigest.of_session(session.key, held.entry.raw).hexdigest()
     there = SessionDigest.of_session(session.key, held.entry.raw)
     walk = await _walk(session.whole(), here, stored.of_session(store, session.key), there)
@@ -104,10 +104,9 @@ async def check_session(store: Store, session: SourceSession) -> Checked:
 async def check_archive(store: Store, archive: SourceArchive) -> Checked:
     """Compare one archive."""
     name = (archive.agent, archive.name)
-    here, there = SessionDigest.of_archive(*name), SessionDigest.of_archive(*name)
     if Capability.ARCHIVES not in store.capabilities or await store.read_archive(*name, 0, 0) is None:
-        _drain(archive.lines.whole(), here)
-        return Checked(here.hexdigest(), None, Mismatch("archive", *name, "not in the store"))
+        return _absent(archive)
+    here, there = SessionDigest.of_archive(*name), SessionDigest.of_archive(*name)
     walk = await _walk(archive.lines.whole(), here, stored.of_archive(store, *name), there)
     if here.hexdigest() == there.hexdigest():
         return Checked(here.hexdigest(), there.hexdigest(), None)
@@ -115,7 +114,22 @@ async def check_archive(store: Store, archive: SourceArchive) -> Checked:
 
 
 async def _check(store: Store, item: SourceSession | SourceArchive) -> Checked:
-    return await (check_session(store, item) if isinstance(item, SourceSession) else check_archive(store, item))
+    try:
+        return await (check_session(store, item) if isinstance(item, SourceSession) else check_archive(store, item))
+    except (InvalidKey, InvalidEntry) as error:
+        return _absent(item, f"not in the store, which refuses it: {error}")
+
+
+def _absent(item: SourceSession | SourceArchive, detail: str = "not in the store") -> Checked:
+    if isinstance(item, SourceSession):
+        here = SessionDigest.of_session(item.key, item.entry.raw)
+        mismatch = Mismatch("session", item.key.agent, item.key.key, detail)
+        _drain(item.whole(), here)
+    else:
+        here = SessionDigest.of_archive(item.agent, item.name)
+        mismatch = Mismatch("archive", item.agent, item.name, detail)
+        _drain(item.lines.whole(), here)
+    return Checked(here.hexdigest(), None, mismatch)
 
 
 def _carried(source: Source) -> Iterator[SourceSession | SourceArchive]:
