@@ -175,6 +175,20 @@ async def test_a_missing_password_file_is_named(server: redis_server.RedisServer
     assert caught.value.reason == "auth"
 
 
+async def test_without_its_credentials_no_call_runs_as_the_default_user(own_server: redis_server.RedisServer) -> None:
+    config = dataclasses.replace(own_server.add_user("chat"), redis_password_file="/nowhere/password")
+    with own_server.admin() as admin:
+        admin.acl_setuser("default", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
+    async with open_store(config) as store:
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="/nowhere/password") as caught:
+                await store.set("k", {"sessionId": "s"})
+            assert caught.value.reason == "auth"
+            assert "not known" not in str(caught.value)
+    with own_server.admin() as admin:
+        assert not admin.keys("sst:*")
+
+
 async def test_a_missing_authority_is_a_configuration_error(redis_config: SessionStorage) -> None:
     with pytest.raises(ConfigurationError, match=r"/nowhere/ca\.crt"):
         await open_store(dataclasses.replace(redis_config, redis_tls=True, redis_ca_file="/nowhere/ca.crt"))
@@ -189,6 +203,7 @@ async def test_a_full_server_refuses_writes_and_still_serves(own_server: redis_s
             with pytest.raises(Unavailable) as caught:
                 await call
             assert caught.value.reason == "full"
+            assert "not known" not in str(caught.value)
         assert (await store.get("k")).entry["sessionId"] == "s"
         assert (await store.read("k")).lines == ()
 

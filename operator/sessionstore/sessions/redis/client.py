@@ -101,7 +101,8 @@ def _secret(path: str) -> str:
         # A trailing line feed comes from editors and `echo`, and belongs to no generated password.
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"the credentials file {path} cannot be read: {error}", "auth") from error
+        # The driver's own error, which makes it close the connection: kept open, it would stay logged in as `default`.
+        raise exceptions.AuthenticationError(f"the credentials file {path} cannot be read: {error}") from error
 
 
 def _has_credentials(config: SessionStorage) -> bool:
@@ -228,7 +229,9 @@ class Client:
                 return self._unavailable(text, reason, False)
         for kind, reason in _CLASSES:
             if isinstance(error, kind):
-                return self._unavailable(text or type(error).__name__, reason, writes)
+                # A refusal is an answer: only silence, or a lost connection, leaves open what became of a write.
+                silent = reason in ("timeout", "connection")
+                return self._unavailable(text or type(error).__name__, reason, writes and silent)
         return self._unavailable(text, "connection", writes)
 
     def _unavailable(self, text: str, reason: str, writes: bool) -> Unavailable:
