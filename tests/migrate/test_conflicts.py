@@ -125,6 +125,28 @@ async def test_what_the_store_has_beyond_the_files_stays(state: State, store: St
     assert not report.is_set_aside and not report.mismatches
 
 
+@pytest.mark.parametrize(
+    ("there_ms", "loser"), [pytest.param(OLDER, "store", id="ours"), pytest.param(NEWER, "source", id="the store's")]
+)
+async def test_an_older_entry_that_says_something_else_is_kept(
+    state: State, store: Store, there_ms: int, loser: str
+) -> None:
+    mine: dict[str, object] = state.session("k", model="mine")
+    theirs: dict[str, object] = {"sessionId": "id-0", "updatedAt": there_ms, "model": "theirs"}
+    await put(store, theirs, [HEADER])
+
+    first = await migrate(state, store)
+    await migrate(state, store)
+
+    held = await store.get(KEY)
+    won, lost = (mine, theirs) if loser == "store" else (theirs, mine)
+    assert held is not None and dict(held.entry) == won
+    [(side, entry, rest)] = await kept(store)
+    assert (side, json.loads(entry), rest) == (loser, lost, b"")
+    assert len(first.kept) == 1 and not first.mismatches
+    assert first.accounts and first.accounts.sessions.conflicts == 0
+
+
 async def test_a_reset_in_the_files_brings_a_new_transcript(state: State, store: Store) -> None:
     state.session("k")
     await migrate(state, store)

@@ -18,7 +18,7 @@ from sessionstore.migrate.report import Account, Accounts
 from sessionstore.migrate.source import SourceSession
 from sessionstore.openclaw import rawjson
 from sessionstore.sessions.exceptions import Conflict
-from sessionstore.sessions.record import Session
+from sessionstore.sessions.record import Entry, Session
 from sessionstore.sessions.store import Store
 
 ATTEMPTS = 5
@@ -81,12 +81,26 @@ class Carrier:
             decision = plan.decide(look.sides, self.policy)
             if decision.standing is Standing.CONFLICT:
                 settled = decision
+            kept += await self._keep_superseded(session, look, decision)
             try:
                 await self._act(session, look, decision.action, kept)
             except Conflict:
                 continue
             return await self._carried(session, look, settled or decision, kept)
         raise MigrationError("StoreBusy", f"session {session.key} keeps changing in the store; stop what writes to it")
+
+    async def _keep_superseded(self, session: SourceSession, look: Look, decision: Decision) -> list[str]:
+        """Keep the older entry where it says more than the later one repeats: its time alone proves no succession.
+
+        A gateway may have set a model or a name on one side while the other only went on.
+        """
+        if look.held is None or not _differ_beyond_time(session.entry, look.held.entry):
+            return []
+        if decision.standing is Standing.NEWER_HERE:
+            return [await self.keeper.keep_entry("store", session.key, look.held.entry)]
+        if decision.standing is Standing.NEWER_THERE:
+            return [await self.keeper.keep_entry("source", session.key, session.entry)]
+        return []
 
     async def _act(self, session: SourceSession, look: Look, action: Action, kept: list[str]) -> None:
         if action in (Action.CREATE, Action.ADVANCE):
@@ -155,6 +169,11 @@ class Carrier:
 
 def _lines(session: Session) -> int:
     return session.transcript.lines if session.transcript else 0
+
+
+def _differ_beyond_time(mine: Entry, its: Entry) -> bool:
+    rest = [{name: value for name, value in entry.items() if name != "updatedAt"} for entry in (mine, its)]
+    return rest[0] != rest[1]
 
 
 def _sides(session: SourceSession, held: Session, common: int, here: int) -> Sides:

@@ -95,6 +95,10 @@ class Keeper:
             body += line + b"\n"
         return await self._keep(Shelf.CONFLICTS, header, bytes(body))
 
+    async def keep_entry(self, side: str, key: SessionKey, entry: Entry) -> str:
+        """Keep an entry that a later one supersedes, of a session whose lines the other side all has."""
+        return await self._keep(Shelf.CONFLICTS, _header(side, key, entry), entry.raw + b"\n")
+
     async def keep_stored(self, session: Session, lines: Lines) -> str:
         """Keep the store's side of a conflict. Raises: MigrationError where there is no place for it."""
         if not self.can_keep:
