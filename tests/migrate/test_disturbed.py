@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from sessionstore.migrate import pipeline
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.pipeline import Progress
+from sessionstore.migrate.report import Report
 from sessionstore.migrate.source import open_source
 from sessionstore.openclaw.problems import Reason
 from sessionstore.sessions import Capability, InvalidEntry, InvalidKey, Unavailable, Unsupported
 from sessionstore.sessions.memory import MemoryStore
 from tests.migrate.states import HEADER, TURN, State
+
+NEWER = 1_800_000_000_000
 
 
 class _Busy(MemoryStore):
@@ -62,9 +66,14 @@ class _Narrow(MemoryStore):
         return await super().read_archive(agent, name, *arguments)
 
 
-async def _migrate(state: State, store: MemoryStore, watch: pipeline.Watch, **options: Any) -> pipeline.Report:
+async def _migrate(state: State, store: MemoryStore, watch: pipeline.Watch, **options: Any) -> Report:
     with open_source(state.root) as source:
         return await pipeline.migrate(source, store, pipeline.Options("s", Patience(60), **options), watch)
+
+
+async def _verify(state: State, store: MemoryStore) -> Report:
+    with open_source(state.root) as source:
+        return await pipeline.prove(source, store, Patience(60), _ignore)
 
 
 def _ignore(seen: Progress) -> None:
@@ -91,6 +100,44 @@ async def test_a_source_that_is_written_meanwhile_fails(
         await _migrate(state, MemoryStore(), write, is_dry_run=is_dry_run)
 
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("entry", "lines", "outcome"),
+    [
+        pytest.param({"updatedAt": NEWER}, [HEADER, TURN], "Verified", id="a gateway went on"),
+        pytest.param({}, [HEADER, TURN], "Verified", id="a gateway added a line"),
+        pytest.param({"model": "x"}, [HEADER], "Verified", id="a gateway changed the entry within a millisecond"),
+        pytest.param({"updatedAt": NEWER}, [], "Failed", id="lines are gone"),
+        pytest.param({"updatedAt": NEWER}, [TURN], "Failed", id="lines are others"),
+        pytest.param({"updatedAt": 1}, [HEADER], "Failed", id="the entry is older"),
+        pytest.param({"updatedAt": NEWER, "sessionId": "x"}, [HEADER], "Failed", id="another transcript"),
+    ],
+)
+async def test_a_store_that_is_used_meanwhile_is_proven_by_a_second_look(
+    state: State, entry: dict[str, Any], lines: list[bytes], outcome: str
+) -> None:
+    copied = state.session("k")
+    state.file("x.jsonl.bak.1", HEADER + b"\n")
+    store = MemoryStore()
+    used: list[asyncio.Task[None]] = []
+
+    async def use() -> None:
+        await store.delete("k")
+        await store.set("k", copied | entry)
+        await store.append("k", lines)
+        await store.set("k", copied | entry)
+        await store.put_archive("main", "x.jsonl.bak.1", [TURN], position=1)
+
+    def watch(seen: Progress) -> None:
+        if seen.phase == "Verify" and not used:
+            used.append(asyncio.ensure_future(use()))
+
+    report = await _migrate(state, store, watch)
+
+    assert report.outcome == outcome
+    assert not any(mismatch.kind == "archive" for mismatch in report.mismatches)
+    assert (await _verify(state, store)).outcome == "Failed"
 
 
 async def test_a_session_that_keeps_changing_in_the_store_fails(state: State) -> None:

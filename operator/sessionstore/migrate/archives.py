@@ -32,6 +32,11 @@ async def look_at(store: Store, archive: SourceArchive) -> Look:
     return Look(plan.decide_archive(exists=exists, is_longer=is_longer, common=common, here=here), common)
 
 
+async def is_later_there(store: Store, archive: SourceArchive) -> bool:
+    """Tell whether the store has all lines of the source first."""
+    return (await look_at(store, archive)).standing in (Standing.SAME, Standing.NEWER_THERE)
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveCarrier:
     """Copies archives into one store."""

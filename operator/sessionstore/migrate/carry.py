@@ -64,6 +64,17 @@ async def look_at(store: Store, session: SourceSession) -> Look:
     return Look(held, _sides(session, held, common, here), here)
 
 
+async def is_later_there(store: Store, session: SourceSession) -> bool:
+    """Tell whether the store has all lines of the source first, and an entry that is not older.
+
+    Less is asked than `plan` asks: of a session that was just copied, another entry of the same time is a gateway's.
+    """
+    sides = (await look_at(store, session)).sides
+    if sides is None or sides.common < sides.here:
+        return False
+    return sides.entry_same or sides.there_ms >= sides.here_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Carrier:
     """Copies sessions into one store, under one policy."""

@@ -186,11 +186,22 @@ class _Run:
     async def _prove(self, seen: Survey) -> Proof:
         step = _steps(self._watch, "Verify", _total(seen))
         proof = await verify.prove(
-            self._source, self._store, self._options.patience, excused=frozenset(self._excused), advance=step
+            self._source,
+            self._store,
+            self._options.patience,
+            excused=frozenset(self._excused),
+            excuses=self._is_later_there,
+            advance=step,
         )
         if proof.source_digest != seen.digest:
             raise MigrationError("SourceChanged", "the source changed while it was copied; stop what writes to it")
         return proof
+
+    async def _is_later_there(self, item: SourceSession | SourceArchive) -> bool:
+        """Tell whether a gateway went on with something after it was copied: that is no fault of the copy."""
+        if isinstance(item, SourceSession):
+            return await carry.is_later_there(self._store, item)
+        return await archives.is_later_there(self._store, item)
 
     def _extra_problems(self, seen: Survey) -> tuple[Problem, ...]:
         refused = sorted(self._refused.values(), key=lambda problem: (problem.path, problem.key or ""))
