@@ -259,6 +259,41 @@ async def test_a_damaged_record_is_not_written_over(
         assert admin.lrange("s".join(names.transcript_parts("main", "k")), 0, -1) == [b"1", b"2"]
 
 
+CHANGES = [
+    pytest.param(lambda store: store.set("k", {"sessionId": "s", "n": 2}), id="set"),
+    pytest.param(lambda store: store.append("k", [b"3"]), id="append"),
+    pytest.param(lambda store: store.rewrite("k", [b"3"]), id="rewrite"),
+    pytest.param(lambda store: store.delete("k"), id="delete"),
+]
+
+
+@pytest.mark.parametrize("right", ["xadd", "zadd", "zrem", "hset"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_that_lacks_a_right_half_way_is_not_begun(
+    server: redis_server.RedisServer, keyspace: str, store: Store, change, right: str
+) -> None:
+    before = await store.get("k"), await store.read("k"), await store.list()
+    with server.admin() as admin:
+        admin.execute_command("ACL", "SETUSER", f"gateway-{keyspace}", f"-{right}")
+    with pytest.raises(Unavailable) as caught:
+        await change(store)
+    assert caught.value.reason == "permission"
+    assert (await store.get("k"), await store.read("k"), await store.list()) == before
+
+
+@pytest.mark.parametrize("of", [layout.KeyNames.index, layout.KeyNames.feed], ids=["the index", "the feed"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_is_not_begun_when_the_index_or_the_feed_is_of_another_type(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames, change, of
+) -> None:
+    before = await store.get("k"), await store.read("k")
+    with server.admin() as admin:
+        admin.set(of(names, layout.bucket_of("main", "k")), "x")
+    with pytest.raises(Unreadable, match=r"another type.*nothing was changed"):
+        await change(store)
+    assert (await store.get("k"), await store.read("k")) == before
+
+
 async def test_a_transcript_that_lost_lines_is_unreadable(
     server: redis_server.RedisServer, store: Store, names: layout.KeyNames
 ) -> None:

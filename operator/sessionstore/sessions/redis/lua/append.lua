@@ -6,8 +6,9 @@ if refusal then return refusal end
 
 local added = #ARGV - 6
 if added > 0 then
+  local revision = announce(record, 'append')
   push(list_name(record.transcript), 7)
   redis.call('HSET', KEYS[1], 'n:' .. record.transcript, lines + added)
-  moved(record, 'append')
+  moved(record, revision)
 end
 return {'ok', record.transcript, generation, lines + added}

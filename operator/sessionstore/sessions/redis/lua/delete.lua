@@ -3,6 +3,7 @@ local record, bad = head()
 if not record then return bad end
 local refusal = refuse(record, ARGV[5])
 if refusal then return refusal end
+local revision = record.live and announce(record, 'delete')
 -- Also where there is no record: a row whose record was lost must not stay in the list for ever.
 redis.call('ZREM', KEYS[2], ARGV[1] .. ':' .. ARGV[2])
 if not record.live then return {'absent'} end
@@ -17,8 +18,6 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   end
 end
 local at = now()
-local revision = digits(record.revision + 1)
 redis.call('HDEL', KEYS[1], 'j', 't', 'sid')
 redis.call('HSET', KEYS[1], 'r', revision, 's', 'deleted', 'u', at, 'w', at)
-announce(revision, 'delete')
 return {'ok'}

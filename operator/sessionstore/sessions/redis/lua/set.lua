@@ -5,7 +5,7 @@ local refusal = refuse(record, ARGV[5])
 if refusal then return refusal end
 
 local at = now()
-local revision = digits(record.revision + 1)
+local revision = announce(record, 'set')
 local created = record.live and record.created or at
 local updated = ARGV[7] ~= '' and ARGV[7] or at
 redis.call('HSET', KEYS[1], 'j', ARGV[6], 'r', revision, 's', record.live and record.status or 'active',
@@ -26,6 +26,5 @@ else
   redis.call('HSET', KEYS[1], 'sid', ARGV[9])
 end
 rank(updated)
-announce(revision, 'set')
 return {'ok', {'r', revision, 's', record.live and record.status or 'active', 'c', created, 'u', updated, 'w', at,
   't', ARGV[8], 'g:' .. ARGV[8], generation, 'n:' .. ARGV[8], lines}}

@@ -100,20 +100,30 @@ local function later(one, other)
   return other
 end
 
-local function announce(revision, operation)
+-- Announce a change in the feed, before it is made, and return the revision it makes.
+-- A script that fails is not rolled back. So what may be refused (a right that the user lacks, an index or a feed of
+-- another type) is tried first, by writes that change nothing; at worst the feed names a change that was not made.
+local function announce(record, operation)
+  if record.revision > 0 then
+    redis.call('HSET', KEYS[1], 'r', digits(record.revision))
+  end
+  -- No member is named '', so XX adds none and ZREM takes none away.
+  redis.call('ZADD', KEYS[2], 'XX', 0, '')
+  redis.call('ZREM', KEYS[2], '')
+  local revision = digits(record.revision + 1)
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', FEED_LENGTH, '*',
     'a', ARGV[1], 'k', ARGV[2], 'r', revision, 'o', operation)
+  return revision
 end
 
 local function rank(updated)
   redis.call('ZADD', KEYS[2], updated, ARGV[1] .. ':' .. ARGV[2])
 end
 
--- A transcript changed: the session moved, by one revision.
-local function moved(record, operation)
+-- A transcript changed: the session moved, to the revision that was announced.
+local function moved(record, revision)
   local at = now()
-  local revision, updated = digits(record.revision + 1), later(record.updated, at)
+  local updated = later(record.updated, at)
   redis.call('HSET', KEYS[1], 'r', revision, 'u', updated, 'w', at)
   rank(updated)
-  announce(revision, operation)
 end
