@@ -103,14 +103,17 @@ class Tree:
 
     @contextlib.contextmanager
     def _folder(self, path: str) -> Iterator[int]:
-        fd = os.dup(self._fd)
+        # -1 stands for none yet: running out of descriptors is an error like any other.
+        fd = -1
         try:
+            fd = os.dup(self._fd)
             for name in filter(None, path.split("/")):
                 below = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = below
         except OSError as error:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
             raise self._failure(error, path) from error
         try:
             yield fd

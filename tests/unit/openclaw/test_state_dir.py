@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,20 @@ def test_an_error_that_is_not_the_files_own_ends_everything(root: Path, path: st
             tree.children(path)
 
     assert of_file.value.reason == of_folder.value.reason == "SourceUnreadable"
+
+
+def test_running_out_of_descriptors_ends_everything(root: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    with Tree(root) as tree:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(SourceError) as caught:
+                tree.children("agents")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert caught.value.reason == "SourceUnreadable"
 
 
 def test_an_io_error_while_lines_are_read_ends_everything() -> None:
