@@ -73,7 +73,11 @@ class World:
         spec = {
             "engine": "redis",
             "gateways": [{"name": "openclaw", "workloadRef": {"kind": "Deployment", "name": "openclaw"}}],
-            "migration": {"mode": self.mode, "sources": [{"name": "old-home", "persistentVolumeClaim": CLAIM}]},
+            "migration": {
+                "mode": self.mode,
+                "conflicts": "KeepSource",
+                "sources": [{"name": "old-home", "persistentVolumeClaim": CLAIM}],
+            },
         }
         meta = {"name": "chat", "namespace": "ns", "uid": "s", "generation": self.generation}
         return api.SessionStore.model_validate({"metadata": meta, "spec": spec})
@@ -514,6 +518,12 @@ def test_a_gateway_that_reads_the_store_already_is_not_fenced() -> None:
 
     _assert_migrated(world)
     assert not world.fenced_ever
+    copied = [job for job in world.jobs.values() if "--dry-run" not in _arguments(job)]
+    assert copied and all("--conflicts=Newest" in _arguments(job) for job in copied), "the store is the truth by now"
+
+
+def _arguments(job: facts.JobFacts) -> list[str]:
+    return list(job.manifest["spec"]["template"]["spec"]["containers"][0]["args"])
 
 
 def test_a_lost_record_of_a_migrated_source_fences_nobody() -> None:

@@ -109,7 +109,7 @@ def copying(source: facts.SourceFacts, ctx: Context, record: records.Record) -> 
         return cutting_over(source, ctx, record)
     known = _copy_job(source, ctx, record)
     if known is None:
-        job = jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), record.attempt)
+        job = _make_copy(source, ctx, record, record.attempt)
         record = replace(record, generations=generations(ctx))
         return SourcePlan(Phase.COPYING, told.progress(source, R.COPYING, "copying"), record, steps.CreateJob(job))
     if known.succeeded and known.outcome is not None:
@@ -158,16 +158,11 @@ def _serves(pod: Mapping[str, Any]) -> bool:
 
 
 def delta(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
-    """After the cutover: copy once more what a gateway wrote to its files while it was not injected.
-
-    The newer side wins, whatever `conflicts` says: the store has been the truth since the cutover.
-    """
+    """After the cutover: copy once more what a gateway wrote to its files while it was not injected."""
     done = SourcePlan(Phase.MIGRATED, told.migrated(record), record)
     if record.deltas <= record.deltas_done or not ctx.injected or not ctx.store_ready or on_files(source):
         return done
-    attempt = record.attempt + record.deltas
-    newest = api.ConflictPolicy.NEWEST
-    job = jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), attempt, conflicts=newest)
+    job = _make_copy(source, ctx, record, record.attempt + record.deltas)
     known = source.jobs.get(job["metadata"]["name"])
     if known is None:
         return replace(done, step=steps.CreateJob(job))
@@ -229,8 +224,14 @@ def _why_so_long(source: facts.SourceFacts, ctx: Context, record: records.Record
 
 
 def _copy_job(source: facts.SourceFacts, ctx: Context, record: records.Record) -> facts.JobFacts | None:
-    job = jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), record.attempt)
+    job = _make_copy(source, ctx, record, record.attempt)
     return source.jobs.get(job["metadata"]["name"])
+
+
+def _make_copy(source: facts.SourceFacts, ctx: Context, record: records.Record, attempt: int) -> dict[str, Any]:
+    """Build a copy Job. Where the gateway reads the store already, the newer side wins, whatever `conflicts` says."""
+    newest = api.ConflictPolicy.NEWEST if ctx.workloads and ctx.injected else None
+    return jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), attempt, conflicts=newest)
 
 
 def _fenced_since(ctx: Context) -> str | None:
