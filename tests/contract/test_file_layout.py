@@ -70,11 +70,12 @@ async def test_reading_changes_nothing_of_openclaw_s(store: Store, state: Path) 
     assert contents(state) == before
 
 
-async def test_listing_writes_no_file_at_all(store: Store, state: Path) -> None:
+async def test_what_tells_no_revision_writes_no_file_at_all(store: Store, state: Path) -> None:
     before = sorted(state.rglob("*"))
-    await store.list()
     await store.exists(MAIN)
-    await store.read(MAIN)
+    await store.get("nobody")
+    await store.read("nobody")
+    assert [info async for info in store.list_archives()]
     assert sorted(state.rglob("*")) == before
 
 
@@ -153,6 +154,24 @@ async def test_two_changes_by_openclaw_never_pass_as_one_revision(store: Store, 
     file.write_text(file.read_text().replace("1795169999998", "1795169999999"))
     with pytest.raises(Conflict):
         await store.set(WORK, {}, expected=seen.revision)
+
+
+async def test_a_revision_that_was_listed_is_on_record(store: Store, sessions: Path) -> None:
+    file = sessions / "sessions.json"
+    (row,) = (await store.list(agent="work")).items
+    file.write_text(file.read_text().replace("1795169237225", "1795169999998"))
+    with pytest.raises(Conflict):
+        await store.set(WORK, {}, expected=row.revision)
+
+
+async def test_a_generation_that_was_read_is_on_record(store: Store, sessions: Path) -> None:
+    await store.append(WORK, [b"1", b"2"])
+    file = sessions / f"{WORK_ID}.jsonl"
+    file.write_bytes(b"compacted once\n")
+    head = (await store.read(WORK)).head
+    file.write_bytes(b"once more\n")
+    with pytest.raises(Conflict):
+        await store.append(WORK, [b"ours"], position=head.lines, generation=head.generation)
 
 
 async def test_lines_that_openclaw_appends_are_one_more_revision(store: Store, sessions: Path) -> None:

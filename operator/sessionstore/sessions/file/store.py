@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sessionstore.sessions import clock, paging, record
 from sessionstore.sessions.exceptions import Conflict, InvalidEntry, InvalidKey, Unavailable, Unsupported
@@ -35,6 +36,7 @@ ARCHIVE_NAME = re.compile(r".+\.jsonl\.(reset|deleted|bak)\.[^/]+", re.DOTALL)
 MAX_TRANSCRIPT_ID_BYTES = 200
 """File names hold 255 bytes, and an archive's is `<id>.jsonl.deleted.<24 characters>`."""
 
+T = TypeVar("T")
 Rows = list[SessionInfo]
 Archives = list[ArchiveInfo]
 Lines = list[bytes]
@@ -115,23 +117,7 @@ class FileStore:
         raise _no_documents()
 
     def _get(self, name: SessionKey) -> Session | None:
-        with self._reading(name.agent) as sessions:
-            if sessions is None:
-                return None
-            session, noticed = sessions.session(name), sessions.noticed
-        if not noticed:
-            return session
-        try:
-            # The revision that is handed out becomes the base of a compare-and-set, so what another program changed
-            # has to be on record first: two changes of its must not pass as one revision.
-            with self._writing(name.agent) as sessions:
-                session = sessions.session(name)
-                sessions.save_revisions()
-                return session
-        except Unavailable as error:
-            if error.reason in ("readonly", "permission"):
-                return session  # Nobody can write here through this library, so nobody can lose a race.
-            raise
+        return self._on_record(name.agent, lambda sessions: sessions.session(name))
 
     def _set(self, name: SessionKey, entry: Entry, expected: int | None) -> Session:
         with self._writing(name.agent) as sessions:
@@ -165,15 +151,35 @@ class FileStore:
             return sessions.rewrite(name, lines, self._now_ms())
 
     def _read(self, name: SessionKey, start: int, stop: int | None) -> Transcript | None:
-        with self._reading(name.agent) as sessions:
-            return None if sessions is None else sessions.read(name, start, stop)
+        return self._on_record(name.agent, lambda sessions: sessions.read(name, start, stop))
 
     def _list(self, agent: str | None) -> Rows:
         rows: Rows = []
         for owner in self._agents(agent):
-            with self._reading(owner) as sessions:
-                rows += sessions.rows() if sessions is not None else []
+            rows += self._on_record(owner, AgentSessions.rows) or []
         return rows
+
+    def _on_record(self, agent: str, look: Callable[[AgentSessions], T]) -> T | None:
+        """Return what `look` finds, or None where the agent has no directory.
+
+        The revisions and generations that are handed out become the base of a compare-and-set, so what another program
+        changed has to be on record first: two changes of its must not pass as one.
+        """
+        with self._reading(agent) as sessions:
+            if sessions is None:
+                return None
+            found, noticed = look(sessions), sessions.noticed
+        if not noticed:
+            return found
+        try:
+            with self._writing(agent) as sessions:
+                found = look(sessions)
+                sessions.save_revisions()
+                return found
+        except Unavailable as error:
+            if error.reason in ("readonly", "permission"):
+                return found  # Nobody can write here through this library, so nobody can lose a race.
+            raise
 
     def _put_archive(self, agent: str, name: str, lines: Sequence[bytes], position: int) -> int:
         with Directory.opened(self._state_dir, agent, create=True) as directory:
