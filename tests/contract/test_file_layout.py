@@ -20,6 +20,7 @@ from sessionstore.sessions import (
     iterate,
     open_store,
 )
+from sessionstore.sessions.file.agent import AgentSessions
 from sessionstore.sessions.file.store import FileStore
 from tests.conftest import ROOT
 
@@ -188,6 +189,45 @@ async def test_a_transcript_that_openclaw_cuts_is_another_generation(store: Stor
     await store.append(WORK, [b"1", b"2"])
     (sessions / f"{WORK_ID}.jsonl").write_bytes(b"compacted\n")
     assert (await store.get(WORK)).transcript.generation == 1
+
+
+async def test_a_transcript_that_openclaw_replaces_by_one_of_the_same_size_is_another_generation(
+    store: Store, sessions: Path
+) -> None:
+    head, file = await store.append(WORK, [b"1"]), sessions / f"{WORK_ID}.jsonl"
+    file.write_bytes(file.read_bytes()[:-2] + b"2\n")
+    # Two writes within one tick of the file system's clock have one time; a real program is never that fast.
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    with pytest.raises(Conflict, match="generation 1"):
+        await store.append(WORK, [b"ours"], position=head.lines, generation=head.generation)
+
+
+async def test_a_transcript_that_openclaw_cuts_along_with_the_entry_is_another_generation(
+    store: Store, sessions: Path
+) -> None:
+    await store.append(WORK, [b"1", b"2"])
+    (sessions / f"{WORK_ID}.jsonl").write_bytes(b"compacted\n")
+    file = sessions / "sessions.json"
+    file.write_text(file.read_text().replace("1795169237225", "1795169999998"))
+    assert (await store.get(WORK)).transcript.generation == 1
+
+
+async def test_a_rewrite_that_is_cut_off_by_a_crash_is_another_generation(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        pass
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    head = await store.append(WORK, [b"1"])
+    with monkeypatch.context() as patch:
+        patch.setattr(AgentSessions, "_moved", crash)
+        with pytest.raises(Crash):
+            await store.rewrite(WORK, [b"a longer line than what was there before" * 50] * head.lines)
+    with pytest.raises(Conflict, match="generation 1"):
+        await store.append(WORK, [b"ours"], position=head.lines, generation=head.generation)
 
 
 async def test_a_session_that_openclaw_deletes_leaves_a_tombstone(store: Store, sessions: Path) -> None:

@@ -137,8 +137,15 @@ class AgentSessions:
     def rewrite(self, name: SessionKey, lines: Sequence[bytes], now_ms: int) -> TranscriptHead:
         """Replace the lines of a transcript that `check_transcript` has passed."""
         head = self.check_transcript(name, None, None)
+        replaced = TranscriptHead(head.id, head.generation + 1, len(lines))
+        # The generation is on record before the lines change: after a crash between the two, new lines that are no
+        # fewer than the old would look like an append.
+        row = self._rows[name.key]
+        generations = dict(row.generations) | {head.id: replaced.generation}
+        self._rows[name.key] = dataclasses.replace(row, generations=generations)
+        self.save_revisions()
         self._directory.replace(f"{head.id}.jsonl", b"".join(line + b"\n" for line in lines))
-        return self._moved(name, TranscriptHead(head.id, head.generation + 1, len(lines)), now_ms)
+        return self._moved(name, replaced, now_ms)
 
     def read(self, name: SessionKey, start: int, stop: int | None) -> Transcript | None:
         """Return lines of the current transcript."""

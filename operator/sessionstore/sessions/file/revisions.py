@@ -76,7 +76,7 @@ def observe(row: Row | None, facts: Facts) -> Row | None:
         return Row(1, facts.digest, facts.lines, facts.measure, moved, moved, moved, generations)
     if facts.digest is None:
         return row if row.digest is None else bury(row, row.updated_ms)
-    if facts.digest == row.digest and (facts.lines, facts.measure.size) == (row.lines, row.measure.size):
+    if (facts.digest, facts.lines, facts.measure) == (row.digest, row.lines, row.measure):
         return row
     return _changed(row, facts)
 
@@ -92,11 +92,10 @@ def bury(row: Row, now_ms: int) -> Row:
 
 def _changed(row: Row, facts: Facts) -> Row:
     same_entry = facts.digest == row.digest
-    replaced = same_entry and facts.measure.size < row.measure.size
     name = facts.transcript_id
     generations = dict(row.generations)
     if name:
-        generations[name] = row.generation(name) + replaced
+        generations[name] = row.generation(name) + (name in generations and _is_replaced(row.measure, facts.measure))
     return dataclasses.replace(
         row,
         revision=row.revision + 1,
@@ -107,6 +106,14 @@ def _changed(row: Row, facts: Facts) -> Row:
         updated_ms=max(row.updated_ms, facts.measure.mtime_ns // 1_000_000) if same_entry else facts.moved_ms,
         generations=generations,
     )
+
+
+def _is_replaced(before: Measure, after: Measure) -> bool:
+    """Return whether a file that was written again cannot have been appended to: an append makes it larger.
+
+    Where the entry names another transcript now, this compares two files; a generation too many costs a retry at most.
+    """
+    return before != after and 0 < before.size >= after.size
 
 
 def parse(data: bytes | None, path: str) -> dict[str, Row]:
