@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sessionstore.sessions import Conflict, Entry, Session, SessionKey, Store, Transcript
+from sessionstore.sessions import Conflict, Entry, NoTranscript, Session, SessionKey, Store, Transcript
 
 MAX_TRIES = 100
 """Each lost race means that another turn was written, so this many would have to pass in front of ours."""
@@ -55,7 +55,10 @@ async def _try_turn(store: Store, name: SessionKey, text: str) -> Turn:
     reply = f"turn {number}; you said {text!r}; I remember {len(known.lines)} lines"
     added = _turn_lines(session, known, reply, text, now_ms)
     # All lines or none, and only behind what the answer was made from.
-    head = await store.append(name, added, position=len(known.lines), generation=known.head.generation)
+    try:
+        head = await store.append(name, added, position=len(known.lines), generation=known.head.generation)
+    except NoTranscript as error:
+        raise Conflict(f"session {name} was deleted, or lost its sessionId, between two calls", None) from error
     return Turn(_session_id(session.entry), number, reply, len(added), head.lines)
 
 
@@ -105,7 +108,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     """Read a line; what another program wrote and this one cannot read is kept, and says nothing here."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

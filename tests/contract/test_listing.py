@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from sessionstore.sessions import InvalidKey, SessionInfo, SessionKey, Status, Store, iterate
@@ -80,7 +82,10 @@ async def test_an_impossible_limit_is_refused(store: Store, limit: int) -> None:
         await store.list(limit=limit)
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "bm9wZQ==", "WzEsMl0=", "é"])
+DEEP = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "bm9wZQ==", "WzEsMl0=", "é", pytest.param(DEEP, id="nested deeply")])
 async def test_a_cursor_of_one_s_own_making_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidKey, match="cursor"):
         await store.list(cursor=cursor)

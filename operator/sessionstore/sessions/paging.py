@@ -42,7 +42,7 @@ class Position:
         """Read a cursor. Raises: InvalidKey for one that `list` did not give out."""
         try:
             updated_ms, member = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        except (ValueError, TypeError, binascii.Error) as error:
+        except (ValueError, TypeError, binascii.Error, RecursionError) as error:
             raise InvalidKey("the cursor is not one that list gave out") from error
         if type(updated_ms) is not int or not isinstance(member, str):
             raise InvalidKey("the cursor is not one that list gave out")
