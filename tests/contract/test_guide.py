@@ -8,20 +8,20 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
-from sessionstore.sessions import SessionStorage
+from sessionstore.sessions import SessionStorage, Store
 from tests.conftest import ROOT
 from tests.contract.conftest import Backend
 
 GUIDE = (ROOT / "docs" / "library.md").read_text()
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
-    assert found is not None
-    return found.group(1)
+def block(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[number]
 
 
 async def test_the_guide_s_program_runs_on_every_backend(backend: Backend, tmp_path: Path) -> None:
@@ -36,6 +36,22 @@ async def test_the_guide_s_program_runs_on_every_backend(backend: Backend, tmp_p
     assert (process.returncode, errors.decode()) == (0, "")
     line = '{"type": "message", "message": {"role": "user", "content": "Hello"}}'
     assert printed.decode() == f"agent:main:demo:direct:42: 1 lines, the last one {line}\n"
+
+
+async def test_the_guide_s_pages_are_the_whole_transcript(store: Store) -> None:
+    guide: dict[str, Any] = {}
+    exec(block("python", 1), guide)
+    lines = [b"%d" % number for number in range(7)]
+    await store.set("k", {"sessionId": "s"})
+    await store.append("k", lines)
+    for page in (3, 7, 1000):
+        assert [line async for line in guide["lines_of"](store, "k", page)] == lines
+    paging = guide["lines_of"](store, "k", 3)
+    assert await anext(paging) == b"0"
+    await store.rewrite("k", lines)
+    with pytest.raises(RuntimeError, match="rewritten"):
+        _ = [line async for line in paging]
+    assert [line async for line in guide["lines_of"](store, "nobody")] == []
 
 
 def test_the_guide_s_configuration_is_one() -> None:
