@@ -134,10 +134,10 @@ class Demo:
     def break_it(self) -> None:
         with step("Redis and all gateway pods killed, and back") as found:
             old = self.scene.gateway_pods()
-            self.scene.kubectl("delete", "pod", "--now", "chat-redis-0", *old)
+            self.scene.kill_store_and(*old, how=("--now",))
             self.scene.wait(lambda: not set(self.scene.gateway_pods()) & set(old), "the old pods to go")
             pods = self.scene.wait_gateways(3)
-            self.scene.wait_ready(deadline_s=WAIT_S)
+            self.scene.wait_served(pods[0])
             found.append(f"{len(old)} + 1 pods")
         with step(f"the conversation continued through {pods[0]}") as found:
             found.append(self.say(pods[0], "redis"))

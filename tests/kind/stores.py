@@ -73,6 +73,22 @@ class Scene:
     def wait_ready(self, name: str = "chat", deadline_s: float = UP_S) -> dict[str, Any]:
         return self.wait_condition("Ready", "Ready", name, deadline_s)
 
+    def kill_store_and(self, *pods: str, name: str = "chat", how: tuple[str, ...] = ()) -> None:
+        """Delete the store's pod and these, and wait until another store's pod is ready.
+
+        The conditions alone do not tell: until the operator has looked they are about the pod that was.
+        """
+        pod = f"{name}-redis-0"
+        old = self.list("pods", f"--field-selector=metadata.name={pod}")[0]["metadata"]["uid"]
+        self.kubectl("delete", "pod", *how, pod, *pods)
+
+        def is_another() -> bool:
+            found = self.get("pod", pod)
+            return found is not None and found["metadata"]["uid"] != old and is_ready(found)
+
+        self.wait(is_another, f"another {pod} that is ready")
+        self.wait_ready(name)
+
     def migration(self, name: str = "chat") -> dict[str, Any]:
         return dict(self.store(name).get("status", {}).get("migrations", [{}])[0])
 
@@ -83,8 +99,7 @@ class Scene:
         return [
             pod["metadata"]["name"]
             for pod in self.list("pods", "-l", f"app={name}")
-            if not pod["metadata"].get("deletionTimestamp")
-            and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+            if not pod["metadata"].get("deletionTimestamp") and is_ready(pod)
         ]
 
     def wait_gateways(self, wanted: int, name: str = "openclaw") -> list[str]:
@@ -100,6 +115,10 @@ class Scene:
             "exec", pod, "-c", "gateway", "--", "python3", "-c", _CALL, method, path, json.dumps(body)
         )
         return dict(json.loads(answer))
+
+    def wait_served(self, pod: str) -> None:
+        """Wait until a gateway reaches its store: a pod's readiness is up to its probe's period old."""
+        self.wait(lambda: "sessions" in self.call(pod, "GET", "/v1/sessions"), f"{pod} to reach its store")
 
     def in_pod(self, pod: str, *command: str, container: str = "gateway") -> str:
         return self.kubectl("exec", pod, "-c", container, "--", *command)
@@ -222,6 +241,11 @@ def filler(claim: str) -> dict[str, Any]:
     volumes = [{"name": "state", "persistentVolumeClaim": {"claimName": claim}}]
     spec = {"restartPolicy": "Never", "securityContext": _POD_SECURITY, "containers": [container], "volumes": volumes}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "filler"}, "spec": spec}
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Return whether a pod's condition says so."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
 def resource_versions(scene: Scene, kinds: Iterable[str]) -> dict[str, str]:

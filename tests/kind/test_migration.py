@@ -98,10 +98,10 @@ def test_sessions_of_one_volume_are_shared_by_three_pods_and_outlive_them(on_fil
     seen = [before["lines"], *(answer["lines"] for answer in answers)]
     assert all(later > earlier for earlier, later in itertools.pairwise(seen))
 
-    scene.kubectl("delete", "pod", "chat-redis-0", *pods)
+    scene.kill_store_and(*pods)
     scene.wait(lambda: not set(scene.gateway_pods()) & set(pods), "the old pods to go")
     pods = scene.wait_gateways(3)
-    scene.wait_ready()
+    scene.wait_served(pods[0])
     last = _turn(scene, pods[0], MIGRATED_KEY, "after the storm")
     assert last["lines"] == seen[-1] + last["added"]
 
