@@ -183,16 +183,13 @@ def test_the_deletion_policy_decides_about_the_data(scene: stores.Scene, policy:
 def test_data_outlives_the_pod(scene: stores.Scene) -> None:
     scene.apply(stores.a_store())
     scene.wait_ready()
-    uid = scene.get("pod", "chat-redis-0")["metadata"]["uid"]
     login = _login(scene)
     scene.kubectl("exec", "-i", "chat-redis-0", "--", "redis-cli", input=f"{login}\nSET sst:chat:kept yes\n")
     # `everysec`: what is older than a second survives the death of the process.
     scene.wait(lambda: "aof_pending_bio_fsync:0" in _info(scene), "the append-only file to be synced")
 
-    scene.kubectl("delete", "pod", "chat-redis-0")
+    scene.kill_store_and()
 
-    scene.wait(lambda: scene.get("pod", "chat-redis-0")["metadata"]["uid"] != uid, "another pod")
-    scene.wait_ready()
     answer = scene.kubectl("exec", "-i", "chat-redis-0", "--", "redis-cli", input=f"{login}\nGET sst:chat:kept\n")
     assert "yes" in answer
 
