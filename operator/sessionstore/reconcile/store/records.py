@@ -1,7 +1,7 @@
 """What is remembered of each source's migration, in the ConfigMap `<store>-migrations`.
 
 Status can be lost and Jobs are collected; a cutover must be remembered, or a gateway would be
-fenced and copied again. One JSON document per source, and the first problems as text.
+fenced and copied again. One JSON document per source; the report, with every problem, is in the store itself.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-MAX_PROBLEM_BYTES = 40_000
-"""Of the problems of one source: 16 sources must fit into the 1 MiB of a ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
