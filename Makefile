@@ -10,8 +10,9 @@ export SESSIONSTORE_CACHE ?= $(HOME)/.cache/sessionstore
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 unexport PYTHONHOME VIRTUAL_ENV
 
-LOCKS := $(sort $(wildcard requirements/*.txt))
+LOCKS := $(sort $(filter-out requirements/bench.txt,$(wildcard requirements/*.txt)))
 VENV := $(SESSIONSTORE_CACHE)/venv-$(shell { python3 --version; cat $(LOCKS) requirements/venv.sh; } | sha256sum | cut -c1-12)
+BENCH_VENV := $(VENV)-bench-$(shell sha256sum <requirements/bench.txt | cut -c1-12)
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 SESSIONSTORE := $(BIN)/sessionstore
@@ -71,8 +72,10 @@ manifests: venv ## render the chart, with its defaults, to manifests/install.yam
 	mv manifests/install.yaml.new manifests/install.yaml
 
 .PHONY: bench
-bench: venv packages ## print measurements; nothing is asserted about them
-	$(PYTHON) -m pytest tests/bench -s $(ARGS)
+bench: packages ## print measurements next to other libraries; nothing is asserted about them (ARGS='-k wire' for some)
+	@requirements/venv.sh $(BENCH_VENV) bench
+	@tests/cluster/packages.sh node:nodejs npm:npm
+	$(BENCH_VENV)/bin/python -m pytest tests/bench -q -s $(ARGS)
 
 .PHONY: setup
 setup: venv ## start Docker where none runs; get kind, kubectl, helm and a node image

@@ -29,3 +29,4 @@ PY
 compile operator.txt "${upgrade[@]}" --extra redis --extra operator --extra console pyproject.toml
 compile test.txt "${upgrade[@]}" --constraint requirements/operator.txt --all-extras --group test pyproject.toml
 compile lint.txt "${upgrade[@]}" --constraint requirements/test.txt --group lint
+compile bench.txt "${upgrade[@]}" --constraint requirements/test.txt --group bench

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Leaves a virtual environment with everything that is locked at the given path. `make venv` runs it.
+# Leaves a virtual environment with everything that tests and lint need at the given path. `make venv` runs it.
 #
-# usage: requirements/venv.sh DIRECTORY
+# usage: requirements/venv.sh DIRECTORY [LOCK...]     (`bench` is what `make bench` needs besides)
 # The directory's name holds a hash of the locks (see the Makefile), so clones with the same locks share one, and the
 # project itself is not installed into it: it is found by PYTHONPATH, in whichever clone one works.
 set -euo pipefail
@@ -21,7 +21,7 @@ echo "venv: installing the locked packages into $venv"
 began=$SECONDS
 rm -rf "$venv"
 python3 -m venv "$venv"
-for lock in build test lint; do
+for lock in build test lint "${@:2}"; do
   "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $lock.txt
 done
 printf '#!/bin/sh\nexec "%s/bin/python" -m sessionstore "$@"\n' "$venv" >"$venv/bin/sessionstore"

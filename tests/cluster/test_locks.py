@@ -33,6 +33,7 @@ def _extras(*names: str) -> list[str]:
         pytest.param("operator.txt", _extras("redis", "operator", "console"), id="what the image runs"),
         pytest.param("test.txt", [*_extras(*EXTRAS), *GROUPS["test"]], id="what the tests need"),
         pytest.param("lint.txt", GROUPS["lint"], id="what lint needs"),
+        pytest.param("bench.txt", GROUPS["bench"], id="what the measurements need"),
     ],
 )
 def test_a_lock_satisfies_pyproject(lock: str, wanted: Iterable[str]) -> None:
@@ -41,7 +42,7 @@ def test_a_lock_satisfies_pyproject(lock: str, wanted: Iterable[str]) -> None:
     assert [str(r) for r in requirements if not _holds(locked, r)] == [], "run `make lock`"
 
 
-@pytest.mark.parametrize("lock", ["build.txt", "operator.txt", "test.txt", "lint.txt"])
+@pytest.mark.parametrize("lock", ["build.txt", "operator.txt", "test.txt", "lint.txt", "bench.txt"])
 def test_a_lock_names_no_index(lock: str) -> None:
     # Each machine has its own; pip's configuration says which.
     assert "://" not in (machine.ROOT / "requirements" / lock).read_text()
