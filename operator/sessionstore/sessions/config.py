@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import logging
 import os
 import re
 from collections.abc import Generator, Iterable, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sessionstore.sessions import layout
+from sessionstore.sessions import layout, record
 from sessionstore.sessions.exceptions import ConfigurationError
 from sessionstore.sessions.store import Store
 
@@ -30,7 +29,6 @@ _SECTION = "session_storage"
 _INLINE_SECRETS = frozenset({"password", "redis_password", "secret", "redis_url", "uri"})
 # What Kubernetes sets in every pod beside a Service that is called `session-storage`.
 _SERVICE_LINK = re.compile(r"PORT|PORT_\d+_.*|SERVICE_HOST|SERVICE_PORT.*")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,9 @@ class SessionStorage:
     operation_timeout: float = 5.0
     """Seconds for one request to the server, waiting for a connection and retries included. Most calls are one."""
     default_ttl: int = 0
-    """Seconds from the last write until a session expires; 0 is never. No backend carries it out yet."""
+    """Seconds from the last write until a session expires that has no lifetime of its own; 0 is never."""
+    idle_ttl: int = 0
+    """Seconds from the last read or write until such a session expires; 0 is never. The earlier of the two counts."""
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -90,9 +90,12 @@ class SessionStorage:
                 raise ConfigurationError(
                     f"{name} {getattr(self, name)} is not a number of seconds from above 0 to 3600"
                 )
-        for name in ("redis_db", "default_ttl"):
+        for name in ("redis_db", "default_ttl", "idle_ttl"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} {getattr(self, name)} is below 0")
+        for name in ("default_ttl", "idle_ttl"):
+            if getattr(self, name) * 1000 > record.MAX_LIFETIME_MS:
+                raise ConfigurationError(f"{name} {getattr(self, name)} is more than a hundred years; 0 is never")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -179,6 +182,11 @@ class SessionStorage:
         }
         return str(yaml.safe_dump({_SECTION: section}, sort_keys=False, allow_unicode=True))
 
+    @property
+    def lifetime(self) -> record.Lifetime:
+        """What a session has that says nothing itself."""
+        return record.Lifetime(self.default_ttl * 1000, self.idle_ttl * 1000)
+
     def directory(self, environ: Mapping[str, str] | None = None) -> Path:
         """Return the state directory of the `file` backend."""
         environ = os.environ if environ is None else environ
@@ -208,8 +216,6 @@ class Opening:
             await self._store.close()
 
     async def _open(self) -> Store:
-        if self._config.default_ttl:
-            _log.warning("default_ttl is set, but sessions do not expire yet: all are kept")
         return _backend(self._config)
 
 
@@ -234,7 +240,7 @@ def _backend(config: SessionStorage) -> Store:
     if config.backend == "memory":
         from sessionstore.sessions.memory import MemoryStore  # noqa: PLC0415
 
-        return MemoryStore()
+        return MemoryStore(defaults=config.lifetime)
     if config.backend == "file":
         from sessionstore.sessions.file import FileStore  # noqa: PLC0415
 

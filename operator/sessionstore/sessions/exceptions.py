@@ -6,6 +6,9 @@ SessionError
 ├── ConfigurationError    `session_storage` is set but cannot be used; never answered with a fallback
 ├── NoTranscript          lines for a session that is absent or whose entry names no transcript
 ├── Conflict              a lost race; carries the current record
+├── LeaseHeld             another holder has the session's lease; carries that lease
+├── LeaseLost             our lease ran out or went to another holder; what was to be written was not
+├── FeedLost              the feed does not reach back to the cursor; take a snapshot and a new position
 ├── Unreadable            something is stored, but it is not what we wrote; names the key
 ├── Unavailable           the store did not answer in time, or refused us
 └── Unsupported           the backend does not do this; see `Store.capabilities`
@@ -18,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sessionstore.sessions.record import Session
+    from sessionstore.sessions.record import Lease, Session
 
 
 class SessionError(Exception):
@@ -51,6 +54,26 @@ class Conflict(SessionError):
     def __init__(self, message: str, current: Session | None) -> None:
         super().__init__(message)
         self.current = current
+
+
+class LeaseHeld(SessionError):
+    """Another holder has the lease.
+
+    Attributes:
+        lease: theirs. Its token fences nothing for whoever reads it here.
+    """
+
+    def __init__(self, message: str, lease: Lease) -> None:
+        super().__init__(message)
+        self.lease = lease
+
+
+class LeaseLost(SessionError):
+    """The lease is not ours any more: it ran out, was released, or another holder has it."""
+
+
+class FeedLost(SessionError):
+    """Changes between the cursor and now are not known any more; `position`, then a walk with `list`, begins anew."""
 
 
 class Unreadable(SessionError):

@@ -17,6 +17,8 @@ from sessionstore.sessions.exceptions import InvalidKey
 from sessionstore.sessions.record import Page, SessionInfo
 
 MAX_LIMIT = 10_000
+SCAN_LIMIT = 10_000
+"""Rows that one `search` looks at before it returns what it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 
 MAX_KEY_BYTES = 4096
 MAX_ENTRY_BYTES = 8 * 1024 * 1024
+MAX_LIFETIME_MS = 100 * 365 * 24 * 3600 * 1000
+MAX_TEXT_BYTES = 1024
+"""Of a title, a reason, a tag, a lease's holder."""
+MAX_TAGS = 64
 DEFAULT_AGENT = "main"
 
 _AGENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -96,6 +100,17 @@ def check_lines(lines: Sequence[bytes]) -> Sequence[bytes]:
         if b"\n" in line:
             raise InvalidEntry(f"line {index} holds a line feed at byte {line.index(10)}; split it into lines first")
     return lines
+
+
+def check_text(text: str, what: str) -> str:
+    """Return a title, a reason, a tag or a holder, or raise InvalidEntry."""
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidEntry(f"{what} holds a lone surrogate at position {error.start}") from error
+    if not 1 <= size <= MAX_TEXT_BYTES or any(ord(c) < 32 for c in text):
+        raise InvalidEntry(f"{what} is not 1-{MAX_TEXT_BYTES} bytes without control characters")
+    return text
 
 
 class Status(StrEnum):
@@ -203,6 +218,53 @@ class TranscriptHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long a session lives. Milliseconds; None is what the store is configured for, 0 is for ever."""
+
+    ttl_ms: int | None = None
+    """From the last write."""
+    idle_ms: int | None = None
+    """From the last read or write."""
+
+    def __post_init__(self) -> None:
+        for name in ("ttl_ms", "idle_ms"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= MAX_LIFETIME_MS:
+                raise InvalidEntry(f"{name} {value} is not 0 (for ever) to {MAX_LIFETIME_MS} milliseconds")
+
+    def over(self, defaults: Lifetime) -> Lifetime:
+        """Return this lifetime with what it leaves open taken from `defaults`."""
+        return Lifetime(
+            defaults.ttl_ms if self.ttl_ms is None else self.ttl_ms,
+            defaults.idle_ms if self.idle_ms is None else self.idle_ms,
+        )
+
+    def end_ms(self, written_ms: int, touched_ms: int) -> int | None:
+        """Return when a session that was last written and read at these times expires; None is never."""
+        ends = [written_ms + self.ttl_ms] if self.ttl_ms else []
+        ends += [max(written_ms, touched_ms) + self.idle_ms] if self.idle_ms else []
+        return min(ends, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What people set on a session beside its entry; none of it moves `updated_ms`."""
+
+    title: str | None = None
+    tags: tuple[str, ...] = ()
+    """Sorted, each once."""
+    pinned: bool = False
+    """A pinned session never expires."""
+    reason: str | None = None
+    """Why it was archived."""
+
+
+NO_MARKS = Marks()
+INHERITED = Lifetime()
+"""What a session has that says nothing itself: the store's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One session as the store has it. Times are milliseconds since the epoch."""
 
@@ -214,11 +276,17 @@ class Session:
     updated_ms: int
     written_ms: int
     transcript: TranscriptHead | None
+    touched_ms: int = 0
+    """When it was last read, to within a sixteenth of its idle time; kept only where it has one."""
+    expires_ms: int | None = None
+    """When it expires if nobody uses it until then; None is never."""
+    marks: Marks = NO_MARKS
+    lifetime: Lifetime = INHERITED
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A row of `list`: a session without its entry."""
+    """A row of `list` and `search`: a session without its entry."""
 
     key: SessionKey
     session_id: str | None
@@ -226,6 +294,13 @@ class SessionInfo:
     lines: int
     revision: int
     updated_ms: int
+    title: str | None = None
+    """The one that was set with `title`, else the entry's own."""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    channel: str | None = None
+    sender: str | None = None
+    expires_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,3 +327,70 @@ class ArchiveInfo:
     agent: str
     name: str
     lines: int
+
+
+class Operation(StrEnum):
+    """What a change was, as the feed tells it."""
+
+    SET = "set"
+    APPEND = "append"
+    REWRITE = "rewrite"
+    DELETE = "delete"
+    EXPIRE = "expire"
+    ARCHIVE = "archive"
+    RESTORE = "restore"
+    MARK = "mark"
+    """Title, tags, pin or lifetime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of the feed: what became of a session. Its present state is the store's to tell."""
+
+    key: SessionKey
+    revision: int
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Events in order (of one session; those of several may be interleaved otherwise), and where to go on."""
+
+    items: tuple[Change, ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to be a session's only writer until `until_ms`, on the store's clock."""
+
+    key: SessionKey
+    holder: str
+    token: int
+    """The fencing token: grows with each lease that is given out for the session; `set` and `append` carry it."""
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a keyspace holds."""
+
+    active: int
+    archived: int
+    expired: int
+    """Past their time and not yet swept; in neither of the two above."""
+    archives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the store can be used now, and what is wrong where it cannot."""
+
+    ok: bool
+    message: str
+    """For people: one sentence, with what to do where `ok` is false."""
+    reason: str | None = None
+    """For machines: as `Unavailable.reason`."""
+    latency_ms: float | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    """What else is known, name and value: topology, primary, version, directory…"""

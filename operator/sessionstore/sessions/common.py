@@ -1,0 +1,80 @@
+"""What every backend does in the same way, over the operations that it does in its own."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from sessionstore.sessions import leases
+from sessionstore.sessions.exceptions import InvalidKey
+from sessionstore.sessions.query import Query
+from sessionstore.sessions.record import Lease, Page, Session, SessionKey, Status
+from sessionstore.sessions.store import Key
+from sessionstore.sessions.transitions import Marking
+
+_INVALIDATE_PAGE = 500
+
+
+class CommonStore:
+    """The base of the backends; the methods that raise NotImplementedError are theirs."""
+
+    async def get(self, key: Key) -> Session | None:
+        raise NotImplementedError
+
+    async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
+        raise NotImplementedError
+
+    async def search(self, query: Query, *, limit: int = 50, cursor: str | None = None) -> Page:
+        raise NotImplementedError
+
+    async def acquire_lease(self, key: Key, holder: str, ttl_s: float) -> Lease:
+        raise NotImplementedError
+
+    async def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
+        raise NotImplementedError
+
+    async def release_lease(self, lease: Lease) -> bool:
+        raise NotImplementedError
+
+    async def _mark(self, key: Key, marking: Marking, expected: int | None = None) -> Session | None:
+        """Carry out a marking that is `checked`; None where there is no session. Raises: Conflict."""
+        raise NotImplementedError
+
+    async def get_many(self, keys: Sequence[Key]) -> builtins.list[Session | None]:
+        return builtins.list(await asyncio.gather(*(self.get(key) for key in keys)))
+
+    async def archive(self, key: Key, *, reason: str | None = None, expected: int | None = None) -> Session | None:
+        return await self._mark(key, Marking(status=Status.ARCHIVED, reason=reason).checked(), expected)
+
+    async def restore(self, key: Key, *, expected: int | None = None) -> Session | None:
+        return await self._mark(key, Marking(status=Status.ACTIVE), expected)
+
+    async def pin(self, key: Key, pinned: bool = True) -> Session | None:
+        return await self._mark(key, Marking(pinned=pinned))
+
+    async def tag(self, key: Key, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Session | None:
+        return await self._mark(key, Marking(add=frozenset(add), remove=frozenset(remove)).checked())
+
+    async def title(self, key: Key, title: str | None) -> Session | None:
+        return await self._mark(key, Marking(title=title or "").checked())
+
+    async def invalidate(
+        self, *, sender: str | None = None, channel: str | None = None, agent: str | None = None
+    ) -> int:
+        if sender is channel is agent is None:
+            raise InvalidKey("invalidate needs a sender, a channel or an agent; it will not end every session there is")
+        query = Query(agent=agent, channel=channel, sender=sender, status=None)
+        ended, cursor = 0, None
+        while True:
+            page = await self.search(query, limit=_INVALIDATE_PAGE, cursor=cursor)
+            ended += sum(await asyncio.gather(*(self.delete(info.key) for info in page.items)))
+            cursor = page.cursor
+            if cursor is None:
+                return ended
+
+    def lease(
+        self, key: Key, *, ttl_s: float = 15.0, wait_s: float = 0.0, holder: str | None = None
+    ) -> AbstractAsyncContextManager[Lease]:
+        return leases.Holding(self, SessionKey.of(key), ttl_s=ttl_s, wait_s=wait_s, holder=holder)
