@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from sessionstore.openclaw import rawjson
 from sessionstore.sessions.exceptions import Conflict, InvalidEntry, InvalidKey, NoTranscript, Unreadable
 from sessionstore.sessions.file import revisions
-from sessionstore.sessions.file.directory import Directory, Measure, lines_of
 from sessionstore.sessions.file.revisions import Facts, Row
+from sessionstore.sessions.plainfiles import Directory, Measure, lines_of
 from sessionstore.sessions.record import Entry, Session, SessionInfo, SessionKey, Status, Transcript, TranscriptHead
 
 SESSIONS_NAME = "sessions.json"

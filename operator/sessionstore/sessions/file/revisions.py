@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sessionstore.openclaw import rawjson
 from sessionstore.sessions.exceptions import Unreadable
-from sessionstore.sessions.file.directory import Measure
+from sessionstore.sessions.plainfiles import Measure
 
 FILE_NAME = ".sessionstore-revisions.json"
 VERSION = 1

@@ -8,16 +8,17 @@ Differences from the contract are declared in tests/contract/capabilities.yaml a
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from sessionstore.sessions import clock, paging, record
 from sessionstore.sessions.exceptions import Conflict, InvalidEntry, InvalidKey, Unavailable, Unsupported
 from sessionstore.sessions.file.agent import AgentSessions
-from sessionstore.sessions.file.directory import Directory, agents_of, lines_of
+from sessionstore.sessions.plainfiles import Directory, lines_of, translated
 from sessionstore.sessions.record import (
     ArchiveInfo,
     Entry,
@@ -182,7 +183,7 @@ class FileStore:
             raise
 
     def _put_archive(self, agent: str, name: str, lines: Sequence[bytes], position: int) -> int:
-        with Directory.opened(self._state_dir, agent, create=True) as directory:
+        with _opened(self._state_dir, agent, create=True) as directory:
             assert directory is not None
             with directory.locked():
                 have = len(lines_of(directory.read(name) or b""))
@@ -192,33 +193,48 @@ class FileStore:
                 return have + len(lines)
 
     def _read_archive(self, agent: str, name: str) -> Lines | None:
-        with Directory.opened(self._state_dir, agent, create=False) as directory:
+        with _opened(self._state_dir, agent, create=False) as directory:
             data = None if directory is None else directory.read(name)
             return None if data is None else lines_of(data)
 
     def _list_archives(self, agent: str | None) -> Archives:
         found: Archives = []
         for owner in self._agents(agent):
-            with Directory.opened(self._state_dir, owner, create=False) as directory:
+            with _opened(self._state_dir, owner, create=False) as directory:
                 for name in directory.names() if directory else ():
                     if ARCHIVE_NAME.fullmatch(name) and directory is not None:
                         found.append(ArchiveInfo(owner, name, len(lines_of(directory.read(name) or b""))))
         return found
 
     def _agents(self, agent: str | None) -> Names:
-        return [owner for owner in agents_of(self._state_dir) if agent in (None, owner)]
+        return [owner for owner in _agents_of(self._state_dir) if agent in (None, owner)]
 
     @contextmanager
     def _reading(self, agent: str) -> Iterator[AgentSessions | None]:
-        with Directory.opened(self._state_dir, agent, create=False) as directory:
+        with _opened(self._state_dir, agent, create=False) as directory:
             yield None if directory is None else AgentSessions(agent, directory)
 
     @contextmanager
     def _writing(self, agent: str) -> Iterator[AgentSessions]:
-        with Directory.opened(self._state_dir, agent, create=True) as directory:
+        with _opened(self._state_dir, agent, create=True) as directory:
             assert directory is not None
             with directory.locked():
                 yield AgentSessions(agent, directory)
+
+
+def _opened(state_dir: Path, agent: str, *, create: bool) -> AbstractContextManager[Directory | None]:
+    return Directory.opened(state_dir, "agents", agent, "sessions", create=create)
+
+
+def _agents_of(state_dir: Path) -> list[str]:
+    """Return the names of the directories under `agents`, sorted."""
+    path = state_dir / "agents"
+    with translated(path):
+        try:
+            with os.scandir(path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
 
 
 def _fitting(entry: Entry) -> Entry:

@@ -1,4 +1,4 @@
-"""One agent's `sessions` directory: safe reading and writing of its files, and the lock around it.
+"""A directory of plain files: safe reading and writing of them, and the lock around it. For the backends on files.
 
 Links and special files are never followed: what is named `sessions` in a volume may point anywhere. Everything is
 opened relative to the directory's descriptor, so a directory that is swapped meanwhile cannot redirect a write.
@@ -53,7 +53,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 class Directory:
-    """An open `sessions` directory. Make it with `opened`."""
+    """An open directory. Make it with `opened`."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -61,11 +61,14 @@ class Directory:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, state_dir: Path, agent: str, *, create: bool) -> Iterator[Directory | None]:
-        """Open `agents/<agent>/sessions` of a state directory; None where it is not there and `create` is false."""
-        path = state_dir / "agents" / agent / "sessions"
+    def opened(cls, root: Path, *names: str, create: bool) -> Iterator[Directory | None]:
+        """Open the directory `names` below `root`; None where it is not there and `create` is false.
+
+        `root` itself may be, or lie behind, a link: that is for who configured it to say.
+        """
+        path = root.joinpath(*names)
         with translated(path):
-            descriptor = _descend(state_dir, ("agents", agent, "sessions"), create)
+            descriptor = _descend(root, names, create)
         if descriptor is None:
             yield None
             return
@@ -165,28 +168,17 @@ class Directory:
                 time.sleep(_LOCK_PAUSE_S)
 
 
-def agents_of(state_dir: Path) -> list[str]:
-    """Return the names of the directories under `agents`, sorted."""
-    path = state_dir / "agents"
-    with translated(path):
-        try:
-            with os.scandir(path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-        except FileNotFoundError:
-            return []
-
-
 def lines_of(data: bytes) -> list[bytes]:
     """Split a transcript into its raw lines; a last one without a line feed counts as a line."""
     lines = data.split(b"\n")
     return lines if lines[-1] else lines[:-1]
 
 
-def _descend(state_dir: Path, names: tuple[str, ...], create: bool) -> int | None:
+def _descend(root: Path, names: tuple[str, ...], create: bool) -> int | None:
     if create:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for name in names:
             descriptor = _step(descriptor, name, create)
     except FileNotFoundError:
