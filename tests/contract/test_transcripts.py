@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessionstore.sessions import Conflict, InvalidEntry, NoTranscript, Store, TranscriptHead
+from sessionstore.sessions import Conflict, InvalidEntry, NoTranscript, Store, TranscriptHead, iterate_lines
 
 LINES = [b'{"type":"session","id":"s"}', b"not json", b"", "空間 🦞".encode(), b"\xff\x00\r", b'{"a":1.0}  ']
 
@@ -119,3 +119,50 @@ async def test_two_sessions_of_one_agent_each_know_their_own_length(store: Store
         await store.set(key, {"sessionId": key})
         await store.append(key, [key.encode()])
     assert [(await store.read(key)).lines for key in ("one", "two")] == [(b"one",), (b"two",)]
+
+
+async def test_lines_come_backwards_when_asked(talk: Store) -> None:
+    await talk.append("k", LINES)
+    forwards = await talk.read("k", 1)
+    assert forwards.lines == tuple(LINES[1:])
+    backwards = await talk.read("k", 1, reverse=True)
+    assert backwards.lines == forwards.lines[::-1]
+    assert (backwards.start, backwards.head) == (forwards.start, forwards.head)
+
+
+async def test_lines_that_are_sent_twice_are_stored_once(talk: Store) -> None:
+    start = (await talk.append("k", LINES)).lines
+    head = await talk.append("k", [b"x", b"y"], position=start)
+    before = await talk.get("k")
+    assert await talk.append("k", [b"x", b"y"], position=start) == head
+    assert await talk.append("k", [b"x", b"y"], position=start, generation=head.generation) == head
+    assert await talk.append("k", [b"x"], position=start) == head
+    assert await talk.get("k") == before
+    assert (await talk.read("k", start)).lines == (b"x", b"y")
+
+
+async def test_other_lines_at_a_place_that_is_taken_are_a_conflict(talk: Store) -> None:
+    start = (await talk.append("k", LINES)).lines
+    head = await talk.append("k", [b"x", b"y"], position=start)
+    for lines, generation in (([b"z"], None), ([b"x", b"z"], None), ([b"x", b"y", b"z"], None), ([b"x"], 7)):
+        with pytest.raises(Conflict):
+            await talk.append("k", lines, position=start, generation=generation)
+    assert (await talk.get("k")).transcript == head
+
+
+async def test_a_long_transcript_is_walked_in_parts(store: Store) -> None:
+    await store.set("k", {"sessionId": "s"})
+    lines = [b"%d" % number for number in range(25)]
+    await store.append("k", lines)
+    assert [line async for line in iterate_lines(store, "k", page=10)] == lines
+    assert [line async for line in iterate_lines(store, "absent")] == []
+
+
+async def test_a_walk_through_what_is_rewritten_meanwhile_is_a_conflict(store: Store) -> None:
+    await store.set("k", {"sessionId": "s"})
+    await store.append("k", [b"1", b"2", b"3"])
+    walk = iterate_lines(store, "k", page=1)
+    assert await anext(walk) == b"1"
+    await store.rewrite("k", [b"4", b"5"])
+    with pytest.raises(Conflict):
+        await anext(walk)

@@ -138,7 +138,9 @@ class LocalStore(CommonStore):
     async def touch(self, key: Key, *, lifetime: Lifetime | None = None) -> bool:
         name = SessionKey.of(key)
         if lifetime is not None:
-            await self._mark(name, Marking(lifetime=lifetime))
+            there = await self._mark(name, Marking(lifetime=lifetime)) is not None
+            # The session was there, however short its new life may be.
+            return await self._do(lambda: self._touch(name)) or there
         return await self._do(lambda: self._touch(name))
 
     async def append(
