@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sessionstore import errors
-from sessionstore.apis.v1alpha1 import reasons
+from sessionstore.apis import quantities
+from sessionstore.apis.v1alpha1 import operation, reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
-from sessionstore.sessions import config
+from sessionstore.sessions import config, record
 
 MOUNT_PATH = "/etc/session-storage"
 """Where a binding lies in a gateway's container, and in a migration Job's."""
@@ -112,7 +114,7 @@ def _migration_secret(store: api.SessionStore, engine: Bindable, passwords: Mapp
     content = _content(store, engine, MIGRATION_USER, own, passwords)
     seen = {own, *(gateway.keyspace_or(own) for gateway in store.spec.gateways)}
     files = {
-        migration_config(keyspace): _render(engine.binding(store, MIGRATION_USER, keyspace), MOUNT_PATH)
+        migration_config(keyspace): _render(store, engine.binding(store, MIGRATION_USER, keyspace), MOUNT_PATH)
         for keyspace in sorted(seen)
     }
     return _secret(store, MIGRATION_USER, {**content, CONFIG_FILE: files[migration_config(own)], **files})
@@ -128,11 +130,12 @@ def _content(
 def _gateway_config(store: api.SessionStore, gateway: api.Gateway, engine: Bindable) -> str:
     own = store.metadata.name
     values = engine.binding(store, gateway_user(gateway.name), gateway.keyspace_or(own))
-    return _render(values, bindings_path(own))
+    return _render(store, values, bindings_path(own))
 
 
-def _render(values: Mapping[str, str], directory: str) -> str:
+def _render(store: api.SessionStore, values: Mapping[str, str], directory: str) -> str:
     """Write the `session_storage` section, by the library that will read it."""
+    lives = store.spec.sessions or operation.Sessions()
     section = config.SessionStorage(
         backend=values["type"],
         keyspace=values["keyspace"],
@@ -140,8 +143,19 @@ def _render(values: Mapping[str, str], directory: str) -> str:
         redis_port=int(values["port"]),
         redis_username_file=f"{directory}/username",
         redis_password_file=f"{directory}/password",
+        default_ttl=_whole_seconds(lives.default_ttl),
+        idle_ttl=_whole_seconds(lives.idle_ttl),
     )
     return section.to_yaml()
+
+
+def _whole_seconds(duration: str | None) -> int:
+    """Rounded up: what was asked to be forgotten after half a second is not asked to be kept for ever, which 0 is.
+
+    At most the hundred years that the library takes: the schema's pattern allows more.
+    """
+    longest = record.MAX_LIFETIME_MS // 1000
+    return min(math.ceil(quantities.parse_duration_s(duration)), longest) if duration else 0
 
 
 def _secret(store: api.SessionStore, user: str, content: Mapping[str, str]) -> Manifest:

@@ -24,7 +24,9 @@ def sentences(spec: dict[str, Any]) -> tuple[str, ...]:
         pytest.param({"redis": {}, "storage": {}, "auth": {}, "sessions": {}, "tls": {}}, id="empty blocks"),
         pytest.param({"redis": {"replicas": 1}}, id="one replica is what standalone has"),
         pytest.param({"auth": {"rotation": {"every": None}}}, id="rotation never"),
-        pytest.param({"sessions": {"defaultTTL": "0s", "idleTTL": None}}, id="lifetimes of for ever"),
+        pytest.param(
+            {"sessions": {"defaultTTL": "7d", "idleTTL": "1h"}}, id="lifetimes, which the library carries out"
+        ),
         pytest.param({"gateways": [{"name": "a", "stickiness": "Report", **WORKLOAD}]}, id="stickiness reported"),
         pytest.param({"networkPolicy": {"enabled": False}}, id="no network policy"),
         pytest.param({"monitoring": {"exporter": False}}, id="no monitoring"),
@@ -40,8 +42,6 @@ def test_nothing_is_said_where_nothing_is_missing(spec: dict[str, Any]) -> None:
     [
         pytest.param({"redis": {"replicas": 3}}, "redis.replicas is 3", id="replicas of a standalone"),
         pytest.param({"auth": {"rotation": {"every": "30d"}}}, "auth.rotation ", id="rotation"),
-        pytest.param({"sessions": {"defaultTTL": "7d"}}, "sessions.defaultTTL ", id="absolute lifetime"),
-        pytest.param({"sessions": {"idleTTL": "1h"}}, "sessions.idleTTL ", id="idle lifetime"),
         pytest.param({"gateways": [{"name": "a", "scaling": {}, **WORKLOAD}]}, "gateways[a].scaling ", id="scaling"),
         pytest.param(
             {"gateways": [{"name": "a", "stickiness": "Remove", **WORKLOAD}]},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sessionstore import errors
+from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines.redis import standalone, users
 from sessionstore.gateways import binding
 from sessionstore.sessions.config import SessionStorage
@@ -80,6 +81,40 @@ def test_the_configuration_of_a_gateway_names_files_and_holds_no_password() -> N
         redis_password_file="/etc/session-storage/bindings/chat/password",
     )
     assert "p-openclaw" not in text
+
+
+@pytest.mark.parametrize(
+    ("default_ttl", "idle_ttl", "told"),
+    [
+        pytest.param("7d", "1500ms", (604_800, 2), id="rounded up to whole seconds"),
+        pytest.param("0s", None, (0, 0), id="for ever"),
+        pytest.param("99999999w", "1w", (3_153_600_000, 604_800), id="more than the library takes"),
+    ],
+)
+def test_a_gateway_is_told_how_long_sessions_live(
+    default_ttl: str, idle_ttl: str | None, told: tuple[int, int]
+) -> None:
+    store = api.SessionStore.model_validate(
+        {
+            "metadata": {"name": "chat", "namespace": "openclaw", "uid": "u"},
+            "spec": {
+                "engine": "redis",
+                "sessions": {"defaultTTL": default_ttl, "idleTTL": idle_ttl},
+                "gateways": [a_gateway()],
+            },
+        }
+    )
+    found = {
+        name: SessionStorage.from_yaml(text)
+        for secret in binding.make_binding_secrets(store, RedisAt(), PASSWORDS)
+        for name, data in secret["data"].items()
+        if name.endswith(".yaml")
+        for text in [base64.b64decode(data).decode()]
+    }
+
+    assert found
+    assert all((config.default_ttl, config.idle_ttl) == told for config in found.values())
+    assert (hash_of(store) == hash_of(a_store())) == (told == (0, 0))
 
 
 def test_a_migration_finds_a_configuration_for_every_keyspace_it_may_have_to_fill() -> None:

@@ -183,9 +183,16 @@ async def test_a_store_is_entered_or_awaited() -> None:
     await awaited.close()
 
 
-async def test_a_life_time_that_nobody_carries_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    await open_store(SessionStorage(backend="memory", default_ttl=60))
-    assert "default_ttl" in caplog.text
+async def test_the_configured_lifetime_reaches_the_sessions() -> None:
+    async with open_store(SessionStorage(backend="memory", default_ttl=60, idle_ttl=30)) as store:
+        session = await store.set("k", {})
+    assert session.expires_ms == session.written_ms + 30_000
+
+
+@pytest.mark.parametrize("name", ["default_ttl", "idle_ttl"])
+def test_a_lifetime_beyond_reason_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} .* 0 is never"):
+        SessionStorage(backend="memory", **{name: 10**15})
 
 
 def test_the_library_is_imported_without_drivers_and_without_kubernetes() -> None:

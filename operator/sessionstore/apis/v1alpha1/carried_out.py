@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sessionstore.apis import quantities
 from sessionstore.apis.v1alpha1.engines import RedisTopology
 from sessionstore.apis.v1alpha1.gateways import StickinessAction
 from sessionstore.apis.v1alpha1.sessionstore import SessionStore, Spec
@@ -17,7 +16,7 @@ from sessionstore.apis.v1alpha1.sessionstore import SessionStore, Spec
 def not_carried_out(store: SessionStore) -> tuple[str, ...]:
     """Return one sentence for each wish that is not carried out, in the order of the spec."""
     spec = store.spec
-    return (*_redis(spec), *_auth(spec), *_sessions(spec), *_gateways(spec), *_surroundings(spec))
+    return (*_redis(spec), *_auth(spec), *_gateways(spec), *_surroundings(spec))
 
 
 def _redis(spec: Spec) -> Iterator[str]:
@@ -29,15 +28,6 @@ def _redis(spec: Spec) -> Iterator[str]:
 def _auth(spec: Spec) -> Iterator[str]:
     if spec.auth and spec.auth.rotation and spec.auth.rotation.every:
         yield "auth.rotation is not carried out by this version: passwords stay as they are"
-
-
-def _sessions(spec: Spec) -> Iterator[str]:
-    given = spec.sessions
-    if given is None:
-        return
-    for name, ttl in (("defaultTTL", given.default_ttl), ("idleTTL", given.idle_ttl)):
-        if ttl and quantities.parse_duration_s(ttl) > 0:
-            yield f"sessions.{name} is not carried out by this version: no session is forgotten"
 
 
 def _gateways(spec: Spec) -> Iterator[str]:
