@@ -32,14 +32,13 @@ class Encryption(meta.ClosedModel):
 
 
 class Sessions(meta.ClosedModel):
-    """How long sessions live, and what is done to them on their way."""
+    """How long sessions live, and what is done to them on their way. A change holds from a session's next use on."""
 
     default_ttl: quantities.Duration = Field(default="0s", alias="defaultTTL")
-    """Time from the last write until a session is forgotten that has no lifetime of its own; 0s is never. Pinned and
-    archived sessions are kept. A change holds for a session from its next write or use on."""
+    """Time from the last write until a session is forgotten; 0s is never. Pinned and archived ones are kept."""
 
     idle_ttl: quantities.Duration | None = Field(default=None, alias="idleTTL")
-    """Time from the last read or write until such a session is forgotten; the earlier of the two counts."""
+    """Time from the last read or write until a session is forgotten; the earlier of the two counts."""
 
     encryption: Encryption | None = None
     """Encryption of sessions before they reach the store. Not carried out by this version."""
