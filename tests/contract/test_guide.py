@@ -38,20 +38,42 @@ async def test_the_guide_s_program_runs_on_every_backend(backend: Backend, tmp_p
     assert printed.decode() == f"agent:main:demo:direct:42: 1 lines, the last one {line}\n"
 
 
-async def test_the_guide_s_pages_are_the_whole_transcript(store: Store) -> None:
-    guide: dict[str, Any] = {}
-    exec(block("python", 1), guide)
-    lines = [b"%d" % number for number in range(7)]
+async def test_the_guide_s_answer_is_given_by_one_at_a_time(store: Store) -> None:
+    answer = program("async def answer")["answer"]
     await store.set("k", {"sessionId": "s"})
-    await store.append("k", lines)
-    for page in (3, 7, 1000):
-        assert [line async for line in guide["lines_of"](store, "k", page)] == lines
-    paging = guide["lines_of"](store, "k", 3)
-    assert await anext(paging) == b"0"
-    await store.rewrite("k", lines)
-    with pytest.raises(RuntimeError, match="rewritten"):
-        _ = [line async for line in paging]
-    assert [line async for line in guide["lines_of"](store, "nobody")] == []
+    assert await answer(store, "k", b"1") is True
+    async with store.lease("k"):
+        assert await answer(store, "k", b"2") is False
+    assert (await store.read("k")).lines == (b"1",)
+
+
+async def test_the_guide_s_mirror_sees_what_was_there_and_what_comes(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await store.set("before", {})
+    mirroring = asyncio.create_task(program("async def mirror")["mirror"](store))
+    printed = await printed_until(capsys, "there is main/before 1")
+    await store.set("after", {})
+    printed += await printed_until(capsys, "set main/after 1")
+    mirroring.cancel()
+    assert printed.count("main/before") == 1
+
+
+def program(mark: str) -> dict[str, Any]:
+    """Run the block of the guide that holds `mark`, and return its names."""
+    found: dict[str, Any] = {}
+    (text,) = [text for text in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if mark in text]
+    exec(text, found)
+    return found
+
+
+async def printed_until(capsys: pytest.CaptureFixture[str], line: str) -> str:
+    printed = ""
+    async with asyncio.timeout(30):
+        while line not in printed:
+            await asyncio.sleep(0.02)
+            printed += capsys.readouterr().out
+    return printed
 
 
 def test_the_guide_s_configuration_is_one() -> None:
