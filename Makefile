@@ -31,15 +31,15 @@ demo: venv ## show the whole line on a kind cluster: migrate, share, scale, kill
 	$(WITH_TOOLS) && $(PYTHON) examples/demo.py $(ARGS)
 
 .PHONY: test
-test: venv packages ## run all tests, with small counts; what CI runs (TESTS=path ARGS='-k word' for some)
+test: venv packages ferretdb ## run all tests, with small counts; what CI runs (TESTS=path ARGS='-k word' for some)
 	$(PYTEST) $(TESTS) $(ARGS)
 
 .PHONY: test-long
-test-long: venv packages ## run all tests with the full counts of kills, rounds and examples
+test-long: venv packages ferretdb ## run all tests with the full counts of kills, rounds and examples
 	SESSIONSTORE_LONG=1 $(PYTEST) $(TESTS) $(ARGS)
 
 .PHONY: test-quick
-test-quick: venv packages ## run the tests that need no cluster
+test-quick: venv packages ferretdb ## run the tests that need no cluster
 	$(PYTEST) $(TESTS) -m 'not kind' $(ARGS)
 
 .PHONY: lint
@@ -101,7 +101,11 @@ lock: ## write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade for n
 venv: ## create the Python environment from the locks
 	@requirements/venv.sh $(VENV)
 
-# Redis is the one program that tests without a cluster need besides Python.
+.PHONY: ferretdb
+ferretdb: ## build the MongoDB-wire server that tests run (FerretDB on PostgreSQL; about 5 minutes, once)
+	@tests/cluster/ferretdb.sh
+
+# Redis and FerretDB are what tests without a cluster need besides Python.
 .PHONY: packages
 packages:
 	@tests/cluster/packages.sh redis-server:redis-server

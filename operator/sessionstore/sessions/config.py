@@ -26,9 +26,14 @@ VARIABLE_PREFIX = "SESSION_STORAGE_"
 BACKENDS = ("file", "redis", "memory")
 
 _SECTION = "session_storage"
-_INLINE_SECRETS = frozenset({"password", "redis_password", "secret", "redis_url", "uri"})
+_INLINE_SECRETS = frozenset(
+    {"password", "redis_password", "mongodb_password", "secret", "redis_url", "mongodb_url", "uri"}
+)
 # What Kubernetes sets in every pod beside a Service that is called `session-storage`.
 _SERVICE_LINK = re.compile(r"PORT|PORT_\d+_.*|SERVICE_HOST|SERVICE_PORT.*")
+
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_DATABASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,22 @@ class SessionStorage:
     """Read again for every connection, so a rotated password needs no restart."""
     redis_password_env: str | None = None
     """The *name* of the variable that holds the password."""
+    mongodb_host: str | None = None
+    """`host:port`, or several with commas between: members of one replica set."""
+    mongodb_database: str = "sessionstore"
+    mongodb_username: str | None = None
+    mongodb_username_file: str | None = None
+    mongodb_password_file: str | None = None
+    """Read again when the server refuses us, so a rotated password needs no restart."""
+    mongodb_password_env: str | None = None
+    """The *name* of the variable that holds the password."""
+    mongodb_auth_source: str = "admin"
+    """The database that knows the user."""
+    mongodb_tls: bool = False
+    mongodb_ca_file: str | None = None
+    """PEM file of the authority that signed the server's certificate; default: the system's."""
+    mongodb_replica_set: str | None = None
+    """Its name: writes then find the primary. Left out for a single server and for FerretDB."""
     connect_timeout: float = 2.0
     """Seconds until a server that does not take a connection counts as away."""
     operation_timeout: float = 5.0
@@ -72,15 +93,36 @@ class SessionStorage:
         layout.check_keyspace(self.keyspace)
         if self.backend == "redis" and not self.redis_host:
             raise ConfigurationError("backend redis needs redis_host")
+        if self.backend == "mongodb" and not self.mongodb_host:
+            raise ConfigurationError("backend mongodb needs mongodb_host")
         for first, second in (
             ("redis_username", "redis_username_file"),
             ("redis_password_file", "redis_password_env"),
+            ("mongodb_username", "mongodb_username_file"),
+            ("mongodb_password_file", "mongodb_password_env"),
         ):
             if getattr(self, first) and getattr(self, second):
                 raise ConfigurationError(f"{first} and {second} are both set; keep one of them")
         if self.redis_ca_file and not self.redis_tls:
             raise ConfigurationError("redis_ca_file is set but redis_tls is not; set redis_tls: true, or leave it out")
+        if self.mongodb_ca_file and not self.mongodb_tls:
+            raise ConfigurationError(
+                "mongodb_ca_file is set but mongodb_tls is not; set mongodb_tls: true, or leave it out"
+            )
+        self._check_mongodb()
         self._check_numbers()
+
+    def _check_mongodb(self) -> None:
+        for host in self.mongodb_hosts:
+            if not _HOST.fullmatch(host):
+                raise ConfigurationError(
+                    f"mongodb_host {host!r} is not host:port, or several with commas between; "
+                    "user, database and options have keys of their own"
+                )
+        if not _DATABASE.fullmatch(self.mongodb_database):
+            raise ConfigurationError(
+                f"mongodb_database {self.mongodb_database!r} is not 1-63 of A-Z a-z 0-9 _ -, first a letter or digit"
+            )
 
     def _check_numbers(self) -> None:
         if not 1 <= self.redis_port <= 65535:
@@ -104,7 +146,8 @@ class SessionStorage:
         read: dict[str, Any] = {}
         for name, value in values.items():
             if name in _INLINE_SECRETS:
-                raise ConfigurationError(f"{name} would be a secret in the configuration; use redis_password_file")
+                kind = "mongodb" if name.startswith("mongodb") else "redis"
+                raise ConfigurationError(f"{name} would be a secret in the configuration; use {kind}_password_file")
             if name not in known:
                 raise ConfigurationError(f"{name!r} is not a session_storage key{_nearest(str(name), known)}")
             if value is not None:
@@ -134,7 +177,7 @@ class SessionStorage:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Read `file:///dir`, `redis[s]://host:port/db?keyspace=…`, `memory://`. Raises: ConfigurationError."""
+        """Read `file:///dir`, `redis[s]://host:port/db?…`, `mongodb://…`, `memory://`. Raises: ConfigurationError."""
         from sessionstore.sessions import url as urls  # noqa: PLC0415  it imports this module
 
         return cls.from_mapping(urls.parse(url))
@@ -161,8 +204,9 @@ class SessionStorage:
             for name, value in environ.items()
             if name.startswith(VARIABLE_PREFIX) and not _SERVICE_LINK.fullmatch(name.removeprefix(VARIABLE_PREFIX))
         }
-        if found.pop("redis_password", None) is not None:
-            found["redis_password_env"] = f"{VARIABLE_PREFIX}REDIS_PASSWORD"
+        for kind in ("redis", "mongodb"):
+            if found.pop(f"{kind}_password", None) is not None:
+                found[f"{kind}_password_env"] = f"{VARIABLE_PREFIX}{kind.upper()}_PASSWORD"
         if not found:
             return cls()
         try:
@@ -181,6 +225,11 @@ class SessionStorage:
             if field.name in always or getattr(self, field.name) != field.default
         }
         return str(yaml.safe_dump({_SECTION: section}, sort_keys=False, allow_unicode=True))
+
+    @property
+    def mongodb_hosts(self) -> list[str]:
+        """`mongodb_host`, one by one."""
+        return self.mongodb_host.split(",") if self.mongodb_host else []
 
     @property
     def lifetime(self) -> record.Lifetime:

@@ -1,17 +1,18 @@
 """A store's URL, as the command line and tests name it. Pure.
 
-`file:///dir` · `redis://host:port/db?keyspace=…` · `rediss://…` (TLS) · `memory://`
+`file:///dir` · `redis://host:port/db?keyspace=…` · `rediss://…` (TLS) · `mongodb://host:port,…/database` · `memory://`
 """
 
 from __future__ import annotations
 
 import difflib
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 from sessionstore.sessions.exceptions import ConfigurationError
 
-_SCHEMES = ("file", "redis", "rediss", "memory")
+_SCHEMES = ("file", "redis", "rediss", "mongodb", "memory")
 _PARAMETERS = {
     "keyspace": "keyspace",
     "username": "redis_username",
@@ -19,6 +20,19 @@ _PARAMETERS = {
     "password_file": "redis_password_file",
     "password_env": "redis_password_env",
     "ca_file": "redis_ca_file",
+    "connect_timeout": "connect_timeout",
+    "operation_timeout": "operation_timeout",
+}
+_MONGODB_PARAMETERS = {
+    "keyspace": "keyspace",
+    "username": "mongodb_username",
+    "username_file": "mongodb_username_file",
+    "password_file": "mongodb_password_file",
+    "password_env": "mongodb_password_env",
+    "auth_source": "mongodb_auth_source",
+    "tls": "mongodb_tls",
+    "ca_file": "mongodb_ca_file",
+    "replica_set": "mongodb_replica_set",
     "connect_timeout": "connect_timeout",
     "operation_timeout": "operation_timeout",
 }
@@ -31,7 +45,11 @@ def parse(url: str) -> dict[str, Any]:
     """
     scheme, separator, _ = url.partition("://")
     if not separator:
-        raise ConfigurationError("a store is named by a URL: file:///dir, redis://host:port, rediss:// or memory://")
+        raise ConfigurationError(
+            "a store is named by a URL: file:///dir, redis://host:port, rediss://, mongodb://host:port or memory://"
+        )
+    if scheme == "mongodb":
+        return _mongodb(url)
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
@@ -55,6 +73,24 @@ def parse(url: str) -> dict[str, Any]:
     return section | {_field(name): value for name, value in query.items()}
 
 
+def _mongodb(url: str) -> dict[str, Any]:
+    """Several hosts have commas between, which is no URL as the standard library knows it."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        raise ConfigurationError(
+            "this mongodb URL is malformed; its form is mongodb://host:port,host:port/database?keyspace=…"
+        ) from error
+    user, _, hosts = parts.netloc.rpartition("@")
+    if ":" in user:
+        raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
+    section: dict[str, Any] = {"backend": "mongodb", "mongodb_host": hosts}
+    section |= {"mongodb_database": parts.path.strip("/")} if parts.path.strip("/") else {}
+    section |= {"mongodb_username": urllib.parse.unquote(user)} if user else {}
+    return section | {_field(name, _MONGODB_PARAMETERS, "mongodb"): value for name, value in query.items()}
+
+
 def _file_path(parts: urllib.parse.SplitResult) -> str:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise ConfigurationError("a file URL has three slashes and an absolute path: file:///home/node/.openclaw")
@@ -70,11 +106,11 @@ def _database(path: str) -> str:
     return number
 
 
-def _field(parameter: str) -> str:
-    if parameter in _PARAMETERS:
-        return _PARAMETERS[parameter]
+def _field(parameter: str, known: Mapping[str, str] = _PARAMETERS, kind: str = "redis") -> str:
+    if parameter in known:
+        return known[parameter]
     if parameter == "password":
         raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
-    close = difflib.get_close_matches(parameter, _PARAMETERS, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_PARAMETERS)}"
-    raise ConfigurationError(f"{parameter!r} is not a parameter of a redis URL; {hint}")
+    close = difflib.get_close_matches(parameter, known, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    raise ConfigurationError(f"{parameter!r} is not a parameter of a {kind} URL; {hint}")
