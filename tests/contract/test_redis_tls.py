@@ -62,6 +62,7 @@ async def test_anything_else_is_unavailable(
 ) -> None:
     authority(tmp_path, "other")
     change = {name: str(tmp_path / value) if value == "other.crt" else value for name, value in change.items()}
-    async with open_store(dataclasses.replace(encrypted[0], **change)) as store:
+    config = dataclasses.replace(encrypted[0], operation_timeout=2)
+    async with open_store(dataclasses.replace(config, **change)) as store:
         with pytest.raises(Unavailable):
             await store.get("k")

@@ -1,241 +1,241 @@
-"""Speaking to one Redis: connections, deadlines, credentials, scripts, and errors in our words.
+"""Speaking to Redis: routes, deadlines, retries, scripts, and errors in our words.
 
-The one place that retries. Only the store above calls this; no driver type or error leaves it.
+The one place that retries. Only the store above calls this; no driver type or error leaves it. Answers are RESP2's:
+`bytes`, `int`, `None` and lists of them, and a dict of `bytes` for HGETALL.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import importlib.resources
-import os
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import redis.asyncio as driver
-from redis import exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.credentials import CredentialProvider
-
+from sessionstore.sessions import retry
 from sessionstore.sessions.config import SessionStorage
-from sessionstore.sessions.exceptions import ConfigurationError, Unavailable, Unreadable
+from sessionstore.sessions.exceptions import Unavailable, Unreadable
+from sessionstore.sessions.redis import connecting, topologies
+from sessionstore.sessions.redis.failures import Failure, Manner, failure_of, manner_of, translate
+from sessionstore.sessions.redis.resp import Argument, Refusal, pack, pack_all
+from sessionstore.sessions.redis.script import Script
+from sessionstore.sessions.redis.server_clock import ServerClock
+from sessionstore.sessions.redis.topology import Route
 
-MAX_CONNECTIONS = 32
-READ_RETRIES = 2
-RETRY_PAUSE_S = 0.05
+__all__ = ["Argument", "Client", "Script"]
 
-Argument = bytes | str | int
-T = TypeVar("T")
+MOST_REDIRECTS = 16
+"""More would be servers that point at each other; a map that is being changed settles within a few."""
+_ASKING = pack(("ASKING",))
+_TIME = pack(("TIME",))
 
-# What the server's error texts begin with, or hold -> our reason. Redis 7.0.15 and Valkey 8, `redis.conf` and source.
-_REASONS: tuple[tuple[str, str], ...] = (
-    ("NOAUTH", "auth"),
-    ("WRONGPASS", "auth"),
-    ("NOPERM", "permission"),
-    ("can't run this command", "permission"),
-    ("can't access at least one of the keys", "permission"),
-    ("READONLY", "readonly"),
-    ("NOREPLICAS", "readonly"),
-    ("MISCONF", "readonly"),
-    ("OOM", "full"),
-    ("LOADING", "loading"),
-    ("MASTERDOWN", "loading"),
-)
-_CLASSES: tuple[tuple[type[Exception], str], ...] = (
-    (exceptions.AuthenticationError, "auth"),
-    (exceptions.AuthorizationError, "permission"),
-    (exceptions.NoPermissionError, "permission"),
-    (exceptions.ReadOnlyError, "readonly"),
-    (exceptions.OutOfMemoryError, "full"),
-    (exceptions.BusyLoadingError, "loading"),
-    (exceptions.TimeoutError, "timeout"),
-    (exceptions.ConnectionError, "connection"),
-)
-# How redis-py words a failure before anything was sent; then a write has certainly not happened.
-_NOT_SENT = re.compile(r"connecting to|No connection available")
-
-
-def _lua(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+Command = tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """One Lua script and the name the server knows it by."""
+class _Request:
+    """What is sent, and what may be done when no answer comes."""
 
-    text: str
-    sha: str
-
-    @classmethod
-    def load(cls, *names: str) -> Script:
-        """Join the files `names` of lua/ to one script."""
-        text = "\n".join(_lua(name) for name in names)
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-class _Credentials(CredentialProvider):
-    """Reads the files again for every connection, so a rotated password needs no restart."""
-
-    def __init__(self, config: SessionStorage) -> None:
-        self._config = config
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        config = self._config
-        username = _secret(config.redis_username_file) if config.redis_username_file else config.redis_username
-        password = _secret(config.redis_password_file) if config.redis_password_file else ""
-        if config.redis_password_env:
-            password = os.environ.get(config.redis_password_env, "")
-        return (username, password) if username else (password,)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        # Two short files on a memory file system; a thread would cost more than it saves.
-        return self.get_credentials()
-
-
-def _secret(path: str) -> str:
-    try:
-        # A trailing line feed comes from editors and `echo`, and belongs to no generated password.
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        # The driver's own error, which makes it close the connection: kept open, it would stay logged in as `default`.
-        raise exceptions.AuthenticationError(f"the credentials file {path} cannot be read: {error}") from error
-
-
-def _has_credentials(config: SessionStorage) -> bool:
-    return bool(
-        config.redis_username or config.redis_username_file or config.redis_password_file or config.redis_password_env
-    )
-
-
-def _make_pool(config: SessionStorage) -> driver.BlockingConnectionPool:
-    options: dict[str, Any] = {
-        "host": config.redis_host,
-        "port": config.redis_port,
-        "db": config.redis_db,
-        # RESP2 gives every server version's answers in one shape, whatever the driver's default is.
-        "protocol": 2,
-        # No CLIENT SETINFO: Redis 7.0 has no ACL rule for it, and a refusal for every connection fills `ACL LOG`.
-        "driver_info": None,
-        "socket_connect_timeout": config.connect_timeout,
-        "socket_timeout": config.operation_timeout,
-        # redis-py 8 would retry ten times on its own, writes included; what may be repeated is decided here.
-        "retry": Retry(NoBackoff(), 0),
-        "connection_class": driver.SSLConnection if config.redis_tls else driver.Connection,
-    }
-    if config.redis_tls and config.redis_ca_file:
-        options["ssl_ca_certs"] = config.redis_ca_file
-    if _has_credentials(config):
-        options["credential_provider"] = _Credentials(config)
-    return driver.BlockingConnectionPool(max_connections=MAX_CONNECTIONS, timeout=config.operation_timeout, **options)
+    packed: bytes
+    key: Argument | None
+    count: int | None
+    """The number of answers of a batch; None for a single command."""
+    again: bool
+    """Sending it twice does what sending it once does."""
 
 
 class Client:
-    """One server, for one configuration."""
+    """The servers of one configuration. For one event loop at a time."""
 
     def __init__(self, config: SessionStorage) -> None:
-        """Prepare to connect; the first call does."""
-        if config.redis_ca_file and not Path(config.redis_ca_file).is_file():
-            raise ConfigurationError(f"redis_ca_file {config.redis_ca_file} is not there")
+        """Prepare to connect; the first call does. Raises: ConfigurationError."""
         self._config = config
-        self._redis = driver.Redis.from_pool(_make_pool(config))
-        self._send: Callable[..., Awaitable[Any]] = self._redis.execute_command
+        self._timeout = config.operation_timeout
+        self._clock = ServerClock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._dialer = connecting.Dialer(config, connecting.data_login(config), self._clock, config.redis_db)
+        self._topology = topologies.make(config, self._dialer)
+        self._patience = config.operation_timeout
+
+    @property
+    def epoch(self) -> int:
+        """Grows whenever a server may be another one, or an emptied one: look again at what you looked at once."""
+        return self._topology.epoch
+
+    def now_ms(self) -> int:
+        """Return the server's clock, without a round trip; the local one until a first connection is made."""
+        return self._clock.now_ms()
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self._redis.aclose()
+        self._topology.close()
+        # Transports finish in the next turn of the loop.
+        await asyncio.sleep(0)
 
     async def read(self, *command: Argument) -> Any:
-        """Run one command that changes nothing; it may be sent again."""
-        return await self._attempt(lambda: self._send(*command), writes=False)
+        """Run one command that changes nothing; it may be sent again. Raises: Unavailable, Unreadable."""
+        answer = await self._answer(_Request(pack(command), _key_of(command), None, True), writes=False)
+        return _pairs(answer) if command[0] == "HGETALL" else answer
 
-    async def write(self, *command: Argument) -> Any:
-        """Run one command that changes something; it is sent once."""
-        return await self._attempt(lambda: self._send(*command), writes=True)
+    async def write(self, *command: Argument, again: bool = False) -> Any:
+        """Run one command that changes something. Raises: Unavailable, Unreadable.
 
-    async def read_many(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        """Run commands that change nothing, in one round trip; an error of one stands in its place as Unreadable."""
-        if not commands:
-            return []
-        answers = await self._attempt(lambda: self._pipeline(commands), writes=False)
-        return [self._in_place(answer) for answer in answers]
+        Args:
+            again: doing it twice is doing it once, so it may be repeated when no answer comes. Otherwise it is sent
+                again only where it certainly was not carried out.
+        """
+        return await self._answer(_Request(pack(command), _key_of(command), None, again), writes=True)
 
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, writes: bool) -> list[Any]:
-        """Run a script. Raises: Unavailable; Unreadable when a key is of another type."""
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, writes: bool, again: bool = False
+    ) -> list[Any]:
+        """Run a script. `again` as for `write`. Raises: Unavailable; Unreadable when a key is of another type."""
         operands = (len(keys), *keys, *args)
-        found = await self._attempt(lambda: self._evaluate(script, operands), writes=writes)
+        again = again or not writes
+        try:
+            found = await self._ask(_Request(pack(("EVALSHA", script.sha, *operands)), keys[0], None, again))
+        except Failure as failure:
+            if failure.code != "NOSCRIPT":
+                raise self._translate(failure, writes) from failure
+            # A server that was restarted, or failed over, knows no scripts. Nothing was run, so writes may come again.
+            found = await self._answer(_Request(pack(("EVAL", script.text, *operands)), keys[0], None, again), writes)
         assert isinstance(found, list)
         return found
 
-    async def _evaluate(self, script: Script, operands: Sequence[Argument]) -> Any:
+    async def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands that change nothing, in one round trip; an error of one stands in its place as Unreadable."""
+        if not commands:
+            return []
+        request = _Request(pack_all(commands), None, len(commands), True)
+        answers = await self._answer(request, writes=False)
+        return [self._in_place(*pair) for pair in zip(commands, answers, strict=True)]
+
+    # -- the inner workings ---------------------------------------------------------------------
+
+    async def _answer(self, request: _Request, writes: bool) -> Any:
         try:
-            return await self._send("EVALSHA", script.sha, *operands)
-        except exceptions.NoScriptError:
-            # A server that was restarted, or failed over, knows no scripts. Nothing was run, so writes may come again.
-            return await self._send("EVAL", script.text, *operands)
+            return await self._ask(request)
+        except Failure as failure:
+            raise self._translate(failure, writes) from failure
 
-    async def _pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        queue: Callable[..., Any] = pipeline.execute_command
-        for command in commands:
-            queue(*command)
-        return list(await pipeline.execute(raise_on_error=False))
+    async def _ask(self, request: _Request) -> Any:
+        """Return the answer. The way that nearly every command takes has no branch for failures in it.
 
-    async def _attempt(self, work: Callable[[], Awaitable[T]], *, writes: bool) -> T:
-        """Do `work` within the operation's deadline, again where that cannot do harm."""
-        try:
-            async with asyncio.timeout(self._config.operation_timeout):
-                return await self._repeat(work, 0 if writes else READ_RETRIES)
-        except TimeoutError as error:
-            raise self._unavailable(
-                f"no answer within {self._config.operation_timeout:g} s", "timeout", writes
-            ) from error
-        except exceptions.RedisError as error:
-            raise self._translate(error, writes) from error
-
-    async def _repeat(self, work: Callable[[], Awaitable[T]], retries: int) -> T:
-        refused = False
-        while True:
+        Raises: Failure.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._settle(loop)
+        began = loop.time()
+        node = self._topology.node(request.key)
+        wire = None if node is None else node.lanes(len(request.packed)).pick()
+        failure = None
+        if wire is not None and node is not None:
+            if began > self._clock.due_at:
+                self._measure(wire, began)
             try:
-                return await work()
-            except exceptions.AuthenticationError:
-                # The server refused us before it ran anything. The files may just have been rotated: once more.
-                if refused:
-                    raise
-                refused = True
-            except (exceptions.ConnectionError, exceptions.TimeoutError):
-                if retries == 0:
-                    raise
-                retries -= 1
-            await asyncio.sleep(RETRY_PAUSE_S)
+                answer = await wire.send(request.packed, began, began + self._timeout, request.count)
+                if type(answer) is not Refusal:
+                    return answer
+                failure = failure_of(answer)
+            except Failure as lost:
+                failure = lost
+            self._topology.blame(node, failure)
+        return await self._persist(request, failure, began + self._patience)
 
-    def _in_place(self, answer: Any) -> Any:
-        if not isinstance(answer, exceptions.RedisError):
-            return answer
-        translated = self._translate(answer, False)
+    async def _persist(self, request: _Request, failure: Failure | None, deadline: float) -> Any:
+        """Go again for as long as that can do no harm and there is time. Raises: Failure."""
+        assert self._loop is not None
+        attempts = _Attempts(deadline, self._loop, self._topology.fails_over)
+        while True:
+            if failure is not None:
+                await attempts.before_another(failure, request.again)
+            try:
+                route = await self._topology.route(request.key, failure, deadline)
+                answer = await self._send(route, request, deadline)
+            except Failure as met:
+                failure = met
+                continue
+            if type(answer) is not Refusal:
+                return answer
+            failure = failure_of(answer)
+            self._topology.blame(route.node, failure)
+
+    async def _send(self, route: Route, request: _Request, deadline: float) -> Any:
+        assert self._loop is not None
+        wire = await route.node.lanes(len(request.packed)).open(deadline)
+        now = self._loop.time()
+        end = min(now + self._timeout, deadline)
+        try:
+            if route.asking:
+                answers = await wire.send(_ASKING + request.packed, now, end, 2)
+                return answers[1]
+            return await wire.send(request.packed, now, end, request.count)
+        except Failure as failure:
+            self._topology.blame(route.node, failure)
+            raise
+
+    def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to `loop` from now on; connections are of the one they were made in."""
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise RuntimeError("a store is used from one event loop; open another one for this loop")
+            self._topology.close()
+        self._loop = loop
+
+    def _measure(self, wire: Any, now: float) -> None:
+        """Ask for the time in passing."""
+        self._clock.due_at = now + self._timeout
+
+        def told(time: asyncio.Future[Any]) -> None:
+            if not time.cancelled() and time.exception() is None and isinstance(time.result(), list):
+                self._clock.set(time.result(), now, wire.loop.time())
+
+        wire.send(_TIME, now, now + self._timeout).add_done_callback(told)
+
+    def _in_place(self, command: Command, answer: Any) -> Any:
+        if type(answer) is not Refusal:
+            return _pairs(answer) if command[0] == "HGETALL" else answer
+        translated = self._translate(failure_of(answer), False)
         if isinstance(translated, Unreadable):
             return translated
-        raise translated from answer
+        raise translated
 
-    def _translate(self, error: exceptions.RedisError, writes: bool) -> Unavailable | Unreadable:
-        text = str(error)
-        if text.startswith("WRONGTYPE"):
-            return Unreadable("it is of another type than this library writes")
-        for mark, reason in _REASONS:
-            if text.startswith(mark) or (" " in mark and mark in text):
-                return self._unavailable(text, reason, False)
-        for kind, reason in _CLASSES:
-            if isinstance(error, kind):
-                # A refusal is an answer: only silence, or a lost connection, leaves open what became of a write.
-                silent = reason in ("timeout", "connection")
-                return self._unavailable(text or type(error).__name__, reason, writes and silent)
-        return self._unavailable(text, "connection", writes)
+    def _translate(self, failure: Failure, writes: bool) -> Unavailable | Unreadable:
+        return translate(failure, topologies.spelled(self._config), writes=writes)
 
-    def _unavailable(self, text: str, reason: str, writes: bool) -> Unavailable:
-        unknown = writes and not _NOT_SENT.search(text)
-        doubt = "; whether the write happened is not known, so read before you write again" if unknown else ""
-        where = f"redis at {self._config.redis_host}:{self._config.redis_port}"
-        return Unavailable(f"{where}: {text.rstrip('.')}{doubt}", reason)
+
+class _Attempts:
+    """Decides on each further attempt of one command, and waits for its time."""
+
+    def __init__(self, deadline: float, loop: asyncio.AbstractEventLoop, fails_over: bool) -> None:
+        self._pauses = retry.pauses(deadline, loop.time)
+        self._fails_over = fails_over
+        self._forgiven = False
+        self._redirects = 0
+
+    async def before_another(self, failure: Failure, again: bool) -> None:
+        """Return when it is time for the next attempt. Raises: `failure`, where there is none."""
+        manner = manner_of(failure, fails_over=self._fails_over)
+        if failure.unknown and not again:
+            raise failure
+        if manner is Manner.FOLLOW and self._fails_over and self._redirects < MOST_REDIRECTS:
+            self._redirects += 1
+            return
+        if manner is Manner.ONCE and not self._forgiven:
+            self._forgiven = True
+        elif manner is not Manner.WAIT:
+            raise failure
+        pause = next(self._pauses, None)
+        if pause is None:
+            raise failure
+        await asyncio.sleep(pause)
+
+
+def _key_of(command: Command) -> Argument | None:
+    if command[0] == "XREAD":
+        return command[command.index("STREAMS") + 1]
+    return command[1] if len(command) > 1 else None
+
+
+def _pairs(answer: Any) -> dict[bytes, bytes]:
+    return dict(zip(answer[::2], answer[1::2], strict=True))

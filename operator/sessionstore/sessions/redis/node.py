@@ -1,0 +1,147 @@
+"""One server and the connections to it: a few that all share, a few for what is large, and one for each long wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from sessionstore.sessions.redis.failures import Failure
+from sessionstore.sessions.redis.wire import Wire
+
+SHARED_WIRES = 4
+BUSY = 64
+"""Commands under way on a connection before another one is opened, or used. One write and one read carry as many."""
+LARGE_WIRES = 2
+LARGE_BYTES = 256 * 1024
+"""A command above this has connections apart: it would hold up all that are behind it."""
+
+Dial = Callable[[], Awaitable[Wire]]
+
+
+class Lanes:
+    """Up to `most` connections to one server that share what they carry. Nobody is refused: a full one takes more."""
+
+    def __init__(self, dial: Dial, most: int, busy: int) -> None:
+        """Prepare. `dial` makes a connection and raises Failure; beyond `busy` commands on one, another is made."""
+        self._dial = dial
+        self._most = most
+        self._busy = busy
+        self._wires: list[Wire] = []
+        self._opening: asyncio.Task[Wire] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._wires)
+
+    def pick(self) -> Wire | None:
+        """Return the connection for the next command; None when there is none."""
+        for wire in self._wires:
+            if wire.load < self._busy and not wire.is_receiving_much:
+                return wire
+        if self._wires and len(self._wires) < self._most:
+            self._open_another()
+        return min(self._wires, key=_load, default=None)
+
+    async def open(self, deadline: float) -> Wire:
+        """Return a connection, made now if there is none; all who wait for one wait for the same. Raises: Failure."""
+        if (wire := self.pick()) is not None:
+            return wire
+        try:
+            async with asyncio.timeout_at(deadline):
+                # Whoever gives up must not take the connection from the others.
+                return await asyncio.shield(self._open_another())
+        except TimeoutError as error:
+            raise Failure("no connection in time", "timeout") from error
+
+    def drop(self, failure: Failure | None = None) -> None:
+        """Close all connections, so that the next command makes a new one."""
+        for wire in self._wires:
+            # The loop that they belong to may be closed; then they are as well, and cannot say so any more.
+            with contextlib.suppress(RuntimeError):
+                wire.close(failure)
+        self._wires.clear()
+
+    def close(self) -> None:
+        """Close all connections, also one that is being made."""
+        self.drop(Failure("the store was closed", "connection"))
+        if self._opening is not None:
+            with contextlib.suppress(RuntimeError):
+                self._opening.cancel()
+            self._opening = None
+
+    def _open_another(self) -> asyncio.Task[Wire]:
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(_look_at)
+        return self._opening
+
+    async def _open(self) -> Wire:
+        wire = await self._dial()
+        if wire.is_closed:
+            raise Failure("the connection was lost as soon as it was made", "connection")
+        wire.on_lost = self._forget
+        self._wires.append(wire)
+        return wire
+
+    def _forget(self, wire: Wire) -> None:
+        if wire in self._wires:
+            self._wires.remove(wire)
+
+
+class Node:
+    """One server."""
+
+    def __init__(self, dial: Dial) -> None:
+        """Prepare; `dial` makes a connection and raises Failure."""
+        self.shared = Lanes(dial, SHARED_WIRES, BUSY)
+        self._large = Lanes(dial, LARGE_WIRES, 1)
+        self._dial = dial
+        self._resting: list[Wire] = []  # connections for long waits that nobody waits on
+
+    def lanes(self, size: int) -> Lanes:
+        """Return the connections for a command of `size` bytes."""
+        return self._large if size > LARGE_BYTES else self.shared
+
+    def drop(self, failure: Failure | None = None) -> None:
+        """Close all connections, so that the next command makes a new one."""
+        self.shared.drop(failure)
+        self._large.drop(failure)
+        for wire in self._resting:
+            with contextlib.suppress(RuntimeError):
+                wire.close()
+        self._resting.clear()
+
+    def close(self) -> None:
+        """Close all connections, also those that are being made."""
+        self.drop()
+        self.shared.close()
+        self._large.close()
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[Wire]:
+        """Lend a connection that nobody else uses. Raises: Failure."""
+        wire = self._resting.pop() if self._resting else await self._dial()
+        try:
+            yield wire
+        except BaseException:
+            # An answer may still come on it: it is not one for the next who waits.
+            wire.close()
+            raise
+        if not wire.is_closed:
+            wire.on_lost = self._forget
+            self._resting.append(wire)
+
+    def _forget(self, wire: Wire) -> None:
+        if wire in self._resting:
+            self._resting.remove(wire)
+
+
+def _load(wire: Wire) -> int:
+    return wire.load
+
+
+def _look_at(task: asyncio.Task[Wire]) -> None:
+    """Take the error of a connection that nobody waits for any more; the next command meets it again."""
+    if not task.cancelled():
+        task.exception()

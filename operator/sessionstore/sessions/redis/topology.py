@@ -1,0 +1,103 @@
+"""Where a key's server is. One server, named or found by sentinels; Cluster is in cluster.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sessionstore.sessions.redis.connecting import Address, Dialer, Greeting
+from sessionstore.sessions.redis.failures import Failure
+from sessionstore.sessions.redis.node import Node
+from sessionstore.sessions.redis.resp import Argument
+from sessionstore.sessions.redis.wire import Wire
+
+Find = Callable[[Dialer], Awaitable[tuple[Address, Wire, Greeting]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a command goes next."""
+
+    node: Node
+    asking: bool = False
+    """The server takes the command only behind ASKING: it is still being given the key's slot."""
+
+
+class Topology(Protocol):
+    """Knows the servers.
+
+    Attributes:
+        fails_over: others may take over from a server that is lost, and this finds them.
+        epoch: grows with each connection to a server that there was none to: it may have been restarted, or replaced.
+    """
+
+    fails_over: bool
+    epoch: int
+
+    def node(self, key: Argument | None) -> Node | None:
+        """Return the server of `key`, as far as is known without asking. `None` is a key for any server."""
+
+    async def route(self, key: Argument | None, failure: Failure | None, deadline: float) -> Route:
+        """Find the server of `key` after `failure`. Raises: Failure."""
+
+    def blame(self, node: Node, failure: Failure) -> None:
+        """Note what a server did, so that the next `route` does not lead there again without a look."""
+
+    def nodes(self) -> list[tuple[Address | None, Node]]:
+        """Return the servers that are known, and where they are where that is known."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+class Single:
+    """One server at a time."""
+
+    def __init__(self, find: Find, dialer: Dialer, *, fails_over: bool) -> None:
+        """Prepare. `find` connects to the server that is to be used, and raises Failure."""
+        self.fails_over = fails_over
+        self.epoch = 0
+        self.address: Address | None = None
+        self.greeting = Greeting()
+        self._find = find
+        self._dialer = dialer
+        self._node = Node(self._dial)
+
+    def node(self, key: Argument | None) -> Node:
+        return self._node
+
+    async def route(self, key: Argument | None, failure: Failure | None, deadline: float) -> Route:
+        return Route(self._node)
+
+    def blame(self, node: Node, failure: Failure) -> None:
+        if failure.code in _NOT_THE_ONE:
+            self._node.drop(failure)
+
+    def nodes(self) -> list[tuple[Address | None, Node]]:
+        return [(self.address, self._node)]
+
+    def close(self) -> None:
+        self._node.close()
+
+    async def _dial(self) -> Wire:
+        if self._node.shared.is_open and self.address is not None:
+            wire, self.greeting = await self._dialer.dial(self.address)
+            return wire
+        self.address, wire, self.greeting = await self._find(self._dialer)
+        self.epoch += 1
+        return wire
+
+
+# Said by a server that is not, or no longer, the one for us, or does not know us any more.
+_NOT_THE_ONE = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN", "UNBLOCKED", "NOAUTH", "WRONGPASS"})
+
+
+def named(address: Address) -> Find:
+    """Return a Find for a server that the configuration names."""
+
+    async def find(dialer: Dialer) -> tuple[Address, Wire, Greeting]:
+        wire, greeting = await dialer.dial(address)
+        return address, wire, greeting
+
+    return find
