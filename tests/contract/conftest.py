@@ -34,6 +34,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.Re
         yield running
 
 
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
+    with redis_server.running(tmp_path_factory.mktemp("valkey"), binary=redis_server.valkey_binary()) as running:
+        yield running
+
+
 @pytest.fixture
 def keyspace() -> str:
     return next(_keyspaces)
@@ -45,17 +51,17 @@ def redis_config(server: redis_server.RedisServer, keyspace: str) -> SessionStor
 
 
 @pytest.fixture(params=DECLARED)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def backend(request: pytest.FixtureRequest, tmp_path: Path, keyspace: str) -> Backend:
     name = request.param
-    if name == "redis":
-        config = request.getfixturevalue("redis_config")
-        url = request.getfixturevalue("server").url(config)
-    elif name == "file":
-        config = SessionStorage(backend="file", state_dir=str(tmp_path / "state"))
-        url = f"file://{tmp_path / 'state'}"
-    else:
-        config, url = SessionStorage(backend="memory"), "memory://"
-    return Backend(name, config, url, DECLARED[name])
+    declared = DECLARED[name]
+    if "server" in declared:
+        server = request.getfixturevalue(declared["server"])
+        config = server.add_user(keyspace)
+        return Backend(name, config, server.url(config), declared)
+    if declared["processes"]:
+        directory = str(tmp_path / "state")
+        return Backend(name, SessionStorage(backend=name, state_dir=directory), f"{name}://{directory}", declared)
+    return Backend(name, SessionStorage(backend=name), f"{name}://", declared)
 
 
 @pytest.fixture

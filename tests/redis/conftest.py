@@ -9,6 +9,6 @@ from tests.redis import servers
 
 @pytest.fixture(params=servers.binaries(), ids=os.path.basename)
 def binary(request: pytest.FixtureRequest) -> str:
-    """The server's program: Redis, and what SESSIONSTORE_REDIS_SERVERS adds."""
+    """The server's program: Redis, Valkey, and what SESSIONSTORE_REDIS_SERVERS adds."""
     assert isinstance(request.param, str)
     return request.param

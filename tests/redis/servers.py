@@ -22,6 +22,7 @@ import redis.retry
 from sessionstore.apis.v1alpha1.sessionstore import SessionStore
 from sessionstore.engines.engine import Endpoint, EngineFacts, Passwords
 from sessionstore.engines.redis import names, objects, standalone
+from tests import redis_server
 from tests.redis.builders import DEFAULTS
 
 ENGINE = standalone.RedisEngine()
@@ -49,9 +50,13 @@ class Running:
 
 
 def binaries() -> list[str]:
-    """Return the servers to test: the one that is installed, and those of SESSIONSTORE_REDIS_SERVERS (`:` between)."""
+    """Return the servers to test: Redis, Valkey, and those that SESSIONSTORE_REDIS_SERVERS names (`:` between)."""
     more = os.environ.get("SESSIONSTORE_REDIS_SERVERS", "")
-    return [shutil.which("redis-server") or "redis-server", *filter(None, more.split(":"))]
+    return [
+        shutil.which("redis-server") or "redis-server",
+        redis_server.valkey_binary(),
+        *filter(None, more.split(":")),
+    ]
 
 
 def rendered(store: SessionStore, passwords: Passwords) -> dict[str, str]:
