@@ -78,6 +78,35 @@ class Directory:
             os.close(descriptor)
 
     @contextlib.contextmanager
+    def below(self, *names: str, create: bool) -> Iterator[Directory | None]:
+        """Open a directory below this one; None where it is not there and `create` is false."""
+        path = self.path.joinpath(*names)
+        with translated(path):
+            descriptor = _descend_from(os.dup(self._descriptor), names, create)
+        if descriptor is None:
+            yield None
+            return
+        try:
+            yield Directory(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def file(self, name: str, flags: int) -> Iterator[int | None]:
+        """Open a plain file and give its descriptor; None where there is none of that name and none is to be made."""
+        with translated(self.path / name):
+            try:
+                descriptor = self._open(name, flags | os.O_NONBLOCK)
+            except FileNotFoundError:
+                yield None
+                return
+            try:
+                _require_plain(descriptor)
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other users of the library out, of this process or another on this machine. Raises: Unavailable."""
         with translated(self.path / LOCK_NAME):
@@ -146,6 +175,16 @@ class Directory:
             finally:
                 os.close(descriptor)
 
+    def remove(self, name: str) -> None:
+        """Take a file away. Where there is no such file, do nothing."""
+        with translated(self.path / name), contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        """Wait until the names in the directory, new and gone, are on the disk."""
+        with translated(self.path):
+            os.fsync(self._descriptor)
+
     def rename(self, name: str, other: str) -> None:
         """Give a file another name. Where there is no such file, do nothing."""
         with translated(self.path / name), contextlib.suppress(FileNotFoundError):
@@ -179,6 +218,14 @@ def _descend(root: Path, names: tuple[str, ...], create: bool) -> int | None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    return _descend_from(descriptor, names, create)
+
+
+def _descend_from(descriptor: int, names: tuple[str, ...], create: bool) -> int | None:
+    """Go down from a descriptor, which is closed, and return that of the last directory."""
+    try:
         for name in names:
             descriptor = _step(descriptor, name, create)
     except FileNotFoundError:
@@ -188,10 +235,16 @@ def _descend(root: Path, names: tuple[str, ...], create: bool) -> int | None:
 
 def _step(parent: int, name: str, create: bool) -> int:
     try:
-        if create:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=parent)
-        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, dir_fd=parent)
+        except FileNotFoundError:
+            if not create:
+                raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+        os.fsync(parent)
+        return os.open(name, flags, dir_fd=parent)
     finally:
         os.close(parent)
 
