@@ -56,15 +56,20 @@ lint: venv ## check format, rules, types, imports, shell scripts, and that nothi
 CRD_DIRECTORIES := crds charts/sessionstore/files
 
 .PHONY: drift
-drift: venv ## check that the CRD, its reference page and the install manifest are what they are generated from
+drift: venv ## check that the CRD, the reference pages and the install manifest are what they are generated from
 	$(SESSIONSTORE) crds --check $(CRD_DIRECTORIES:%=%/sessionstores.yaml)
 	$(SESSIONSTORE) crds --docs --check docs/reference/sessionstore.md
+	$(PYTHON) -m tests.docs.library_reference --check
 	$(WITH_TOOLS) && helm lint --quiet charts/sessionstore && charts/render.sh --check
 
 .PHONY: crds
 crds: venv ## generate the CustomResourceDefinition and its reference page from the models
 	for directory in $(CRD_DIRECTORIES); do $(SESSIONSTORE) crds -o $$directory; done
 	$(SESSIONSTORE) crds --docs -o docs/reference
+
+.PHONY: reference
+reference: venv ## generate the session library's reference page from its docstrings
+	$(PYTHON) -m tests.docs.library_reference
 
 .PHONY: manifests
 manifests: venv ## render the chart, with its defaults, to manifests/install.yaml

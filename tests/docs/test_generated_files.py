@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import subprocess
 
 import pytest
 
 from sessionstore.apis import crd, reference
+from tests.docs import library_reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -19,6 +21,21 @@ def test_the_crd_is_what_the_models_make(path: str) -> None:
 
 def test_the_reference_page_is_what_the_models_make() -> None:
     assert (ROOT / "docs/reference/sessionstore.md").read_text() == reference.to_markdown(), "run `make crds`"
+
+
+def test_the_library_s_page_is_what_its_docstrings_make() -> None:
+    assert library_reference.PAGE.read_text() == library_reference.page(), "run `make reference`"
+
+
+def test_each_name_of_the_library_says_what_it_is() -> None:
+    sections = re.split(r"^#{3,4} `", library_reference.page(), flags=re.MULTILINE)[1:]
+    silent = [name for name, _, text in (section.partition("`") for section in sections) if not _prose(text)]
+    assert (len(sections) > 50, silent) == (True, [])
+
+
+def _prose(text: str) -> str:
+    """What is left of a section without its code, headings and tables."""
+    return re.sub(r"```.*?```|^[#|].*?$", "", text, flags=re.DOTALL | re.MULTILINE).strip()
 
 
 def test_the_install_manifest_is_what_the_chart_makes(helm: pathlib.Path) -> None:

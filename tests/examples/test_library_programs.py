@@ -1,0 +1,288 @@
+"""The guide's programs do what the guide says, on a real Redis: several at once, killed, and with the store away."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import itertools
+import json
+import re
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sessionstore.sessions import SessionStorage, Store, open_store
+from tests import redis_server
+from tests.examples import bot_api, gateways, programs
+from tests.examples.programs import Program
+
+_keyspaces = (f"programs-{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
+    with redis_server.running(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def config(server: redis_server.RedisServer) -> SessionStorage:
+    return server.add_user(next(_keyspaces))
+
+
+@pytest.fixture
+async def store(config: SessionStorage) -> AsyncIterator[Store]:
+    async with open_store(config) as opened:
+        yield opened
+
+
+def environ(config: SessionStorage, tmp_path: Path, **more: str) -> dict[str, str]:
+    """Say where sessions are, as the operator says it."""
+    path = tmp_path / f"{config.keyspace}-{config.redis_port}.yaml"
+    path.write_text(config.to_yaml())
+    return {"SESSION_STORAGE_CONFIG": str(path), **more}
+
+
+def away(config: SessionStorage) -> SessionStorage:
+    return dataclasses.replace(config, redis_port=1, connect_timeout=0.2, operation_timeout=0.5)
+
+
+async def messages(store: Store, key: str) -> list[dict[str, object]]:
+    found = await store.read(key)
+    return [json.loads(line) for line in found.lines] if found else []
+
+
+# -- fastapi_gateway.py -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def gateway(config: SessionStorage, tmp_path: Path) -> Iterator[gateways.Gateway]:
+    port = programs.free_port()
+    with Program("fastapi_gateway.py", **environ(config, tmp_path, PORT=str(port))) as program:
+        program.until(lambda: programs.listens(port))
+        yield gateways.Gateway(program.process, port)
+
+
+def say(to: gateways.Gateway, number: str, text: str = "Hello") -> gateways.Answer:
+    return to.call("POST", "/chats/42/turns", {"id": number, "text": text})
+
+
+async def test_two_gateways_lose_no_turn(config: SessionStorage, store: Store, tmp_path: Path) -> None:
+    with (
+        gateway(config, tmp_path) as one,
+        gateway(config, tmp_path) as other,
+        concurrent.futures.ThreadPoolExecutor(6) as callers,
+    ):
+        answers = list(callers.map(lambda n: say((one, other)[n % 2], f"m{n}", f"text {n}"), range(18)))
+
+    assert [answer.status for answer in answers] == [200] * 18
+    kept = await messages(store, "agent:main:web:direct:42")
+    assert [line["role"] for line in kept] == ["user", "assistant"] * 18
+    assert sorted(str(line["answers"]) for line in kept[1::2]) == sorted(f"m{n}" for n in range(18))
+    assert [f"You said {said['text']!r}; I remember {2 * n} messages." for n, said in enumerate(kept[::2])] == [
+        reply["text"] for reply in kept[1::2]
+    ]
+
+
+async def test_what_is_said_twice_is_kept_once(config: SessionStorage, store: Store, tmp_path: Path) -> None:
+    with gateway(config, tmp_path) as one, gateway(config, tmp_path) as other:
+        with concurrent.futures.ThreadPoolExecutor(6) as callers:
+            answers = list(callers.map(lambda n: say((one, other)[n % 2], "m1"), range(6)))
+        shown = one.call("GET", "/chats/42")
+
+    assert {(answer.status, answer.body["reply"]) for answer in answers} == {
+        (200, "You said 'Hello'; I remember 0 messages.")
+    }
+    assert (shown.body["lines"], len(await messages(store, "agent:main:web:direct:42"))) == (2, 2)
+
+
+def test_an_outage_is_a_503_and_a_stranger_a_404(config: SessionStorage, tmp_path: Path) -> None:
+    with gateway(config, tmp_path) as near, gateway(away(config), tmp_path) as far:
+        answers = [say(far, "m1"), far.call("GET", "/chats/42"), near.call("GET", "/chats/42"), say(near, "")]
+        impossible = near.call("POST", "/chats/%00/turns", {"id": "m1", "text": "Hello"})
+
+    assert [answer.status for answer in answers] == [503, 503, 404, 422]
+    assert "not available: connection" in answers[0].body["detail"]
+    assert (impossible.status, "NUL" in impossible.body["detail"]) == (400, True)
+
+
+# -- telegram_worker.py -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bot() -> Iterator[bot_api.BotApi]:
+    with bot_api.running() as api:
+        yield api
+
+
+def worker(config: SessionStorage, tmp_path: Path, api: str) -> Program:
+    token = tmp_path / "token"
+    token.write_text(bot_api.TOKEN + "\n")
+    return Program("telegram_worker.py", **environ(config, tmp_path, BOT_API=api, BOT_TOKEN_FILE=str(token)))
+
+
+CHATS = range(100, 105)
+
+
+async def test_two_workers_answer_each_message_once_and_in_order(
+    config: SessionStorage, store: Store, bot: bot_api.BotApi, tmp_path: Path
+) -> None:
+    numbers = [bot.say(chat, f"message {n}") for n in range(3) for chat in CHATS]
+    with worker(config, tmp_path, bot.url) as one, worker(config, tmp_path, bot.url):
+        one.until(lambda: bot.confirmed == numbers[-1])
+        # The other may still be at it: once it asks again, it is done as well.
+        polls = bot.polls
+        one.until(lambda: bot.polls > polls + 2)
+
+    for chat in CHATS:
+        assert bot.told(chat) == [f"You said 'message {n}'; I remember {2 * n} messages." for n in range(3)]
+        kept = await messages(store, f"agent:main:telegram:direct:{chat}")
+        assert [next(iter(line)) for line in kept] == ["role", "role", "delivered"] * 3
+
+
+async def test_a_worker_that_is_killed_leaves_nothing_unanswered(
+    config: SessionStorage, store: Store, bot: bot_api.BotApi, tmp_path: Path
+) -> None:
+    numbers = [bot.say(chat, f"message {n}") for n in range(4) for chat in CHATS]
+    with worker(config, tmp_path, bot.url) as killed:
+        killed.until(lambda: len(bot.sent) >= 7)
+        killed.process.kill()
+        killed.wait()
+    with worker(config, tmp_path, bot.url) as next_one:
+        next_one.until(lambda: bot.confirmed == numbers[-1])
+
+    for chat in CHATS:
+        kept = await messages(store, f"agent:main:telegram:direct:{chat}")
+        assert [line["text"] for line in kept if line.get("role") == "user"] == [f"message {n}" for n in range(4)]
+        told = bot.told(chat)
+        # Sent, and killed before that was written down: that one comes twice, and no other.
+        assert list(dict.fromkeys(told)) == [line["text"] for line in kept if line.get("role") == "assistant"]
+        assert len(told) <= 4 + 1
+
+
+def test_a_worker_waits_for_a_store_that_is_away(
+    server: redis_server.RedisServer, config: SessionStorage, bot: bot_api.BotApi, tmp_path: Path
+) -> None:
+    impatient = dataclasses.replace(config, connect_timeout=0.5, operation_timeout=1)
+    number = bot.say(7, "Hello")
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        with worker(impatient, tmp_path, bot.url) as waiting:
+            waiting.until(lambda: f"update {number} comes again" in waiting.said)
+            assert (bot.sent, bot.confirmed) == ([], 0)
+            server.process.send_signal(signal.SIGCONT)
+            waiting.until(lambda: bot.confirmed == number)
+            said = waiting.said
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+    assert bot.told(7) == ["You said 'Hello'; I remember 0 messages."]
+    assert bot_api.TOKEN not in said
+
+
+def test_a_worker_waits_for_a_bot_api_that_is_away(config: SessionStorage, tmp_path: Path) -> None:
+    with worker(config, tmp_path, f"http://127.0.0.1:{programs.free_port()}") as waiting:
+        with pytest.raises(programs.subprocess.TimeoutExpired):
+            waiting.process.wait(3)
+        assert "Traceback" not in waiting.said
+        assert bot_api.TOKEN not in waiting.said
+
+
+# -- batch_reader.py --------------------------------------------------------------------------------
+
+
+def table(path: Path) -> dict[str, tuple[int, int]]:
+    """Session -> (revision, lines), as the program's database has it."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return {
+            key: (revision, lines)
+            for key, revision, lines in database.execute("SELECT key, revision, lines FROM sessions")
+        }
+
+
+async def in_store(store: Store) -> dict[str, tuple[int, int]]:
+    return {row.key.key: (row.revision, row.lines) for row in (await store.list(status=None)).items}
+
+
+async def change(store: Store) -> None:
+    """Change four of the sessions k0…k9: one line more, deleted, archived, and a new one."""
+    await store.append("k1", [b"{}"])
+    await store.delete("k2")
+    await store.archive("k3")
+    await store.set("new", {"sessionId": "new"})
+
+
+@pytest.fixture
+async def ten(store: Store) -> Store:
+    for number in range(10):
+        await store.set(f"k{number}", {"sessionId": f"s{number}"})
+    return store
+
+
+async def test_a_second_run_reads_only_what_changed(config: SessionStorage, ten: Store, tmp_path: Path) -> None:
+    path, where = tmp_path / "sessions.db", environ(config, tmp_path)
+    first = programs.run("batch_reader.py", str(path), "--once", **where)
+    assert (first, table(path)) == ((0, "walked: 10 sessions\n"), await in_store(ten))
+
+    await change(ten)
+    second = programs.run("batch_reader.py", str(path), "--once", **where)
+    assert (second, table(path)) == ((0, "changed: 4 sessions\n"), await in_store(ten))
+    assert programs.run("batch_reader.py", str(path), "--once", **where) == (0, "")
+
+
+async def test_a_reader_that_is_killed_goes_on_where_it_stopped(
+    config: SessionStorage, ten: Store, tmp_path: Path
+) -> None:
+    path, where = tmp_path / "sessions.db", environ(config, tmp_path)
+    with Program("batch_reader.py", str(path), **where) as following:
+        following.until(lambda: "walked" in following.said)
+        await ten.append("k9", [b"{}"])
+        following.until(lambda: "changed: 1" in following.said)
+    await change(ten)
+
+    assert programs.run("batch_reader.py", str(path), "--once", **where) == (0, "changed: 4 sessions\n")
+    assert table(path) == await in_store(ten)
+
+
+async def test_a_store_that_came_back_empty_is_walked_anew(
+    server: redis_server.RedisServer, config: SessionStorage, ten: Store, tmp_path: Path
+) -> None:
+    path, where = tmp_path / "sessions.db", environ(config, tmp_path)
+    programs.run("batch_reader.py", str(path), "--once", **where)
+    with server.admin() as admin:
+        admin.delete(*admin.keys(f"sst:{config.keyspace}:*"))
+    async with open_store(config) as fresh:
+        await fresh.set("only", {"sessionId": "s"})
+
+        assert programs.run("batch_reader.py", str(path), "--once", **where) == (0, "walked: 1 sessions\n")
+        assert table(path) == await in_store(fresh)
+
+
+def test_a_run_without_a_store_says_so_and_fails(config: SessionStorage, tmp_path: Path) -> None:
+    status, said = programs.run("batch_reader.py", str(tmp_path / "db"), "--once", **environ(away(config), tmp_path))
+    assert (status, said.startswith("stopped, and the next run goes on from here: redis at 127.0.0.1:1")) == (1, True)
+
+
+# -- the guide ----------------------------------------------------------------------------------------
+
+GUIDE = (programs.DIRECTORY.parents[1] / "docs" / "guide.md").read_text()
+NAMES = sorted(path.name for path in programs.DIRECTORY.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_is_short_and_in_the_guide(name: str) -> None:
+    assert len((programs.DIRECTORY / name).read_text().splitlines()) <= 90
+    assert f"](../examples/library/{name})" in GUIDE
+
+
+def test_the_guide_quotes_the_programs_as_they_are() -> None:
+    code = "\n".join((programs.DIRECTORY / name).read_text() for name in NAMES)
+    quoted = [
+        line.strip() for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()
+    ]
+    assert [line for line in quoted if line and line not in code] == []
+    assert len(quoted) >= len(NAMES)
