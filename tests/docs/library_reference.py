@@ -13,41 +13,53 @@ import dataclasses
 import enum
 import importlib
 import inspect
+import itertools
 import pathlib
 import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "reference" / "library.md"
-MODULES = ("sessionstore.sessions",)
+PACKAGE = "sessionstore.sessions"
+MODULES = ("sessionstore.sessions.window",)
+"""What is imported by its own name, so that who does not need it need not load it."""
 _HEAD = """# The session library, name by name
 
 <!-- Made from the docstrings by `make reference`; change those instead. -->
 
-What each name of `{module}` is. [The library's page](../library.md) tells how they go together,
-[the guide](../guide.md) shows whole programs.
+What each name of `sessionstore.sessions` is, and of the modules that are imported by their own names.
+[The library's page](../library.md) tells how they go together, [the guide](../guide.md) shows whole programs.
 """
-_SECTION = re.compile(r"^(Args|Raises|Attributes):(.*)$")
 
 
 def page() -> str:
     """Return what the page is to say."""
-    text = "\n".join(line for name in MODULES for line in _module(importlib.import_module(name)))
+    text = "\n".join([_HEAD, *_package(), *(line for name in MODULES for line in _module(name))])
     return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
 
 
-def _module(module: ModuleType) -> Iterator[str]:
-    yield _HEAD.format(module=module.__name__)
-    names = {name: getattr(module, name) for name in sorted(module.__all__)}
-    for title, wanted in _KINDS.items():
-        members = {name: value for name, value in names.items() if _kind(value) == title}
-        if members:
-            yield f"## {title}\n"
-            for name, value in members.items():
-                yield from wanted(name, value)
+def _package() -> Iterator[str]:
+    package = importlib.import_module(PACKAGE)
+    names = {name: getattr(package, name) for name in sorted(package.__all__)}
+    for title in _KINDS:
+        yield f"## {title}\n"
+        yield from _members({name: value for name, value in names.items() if _kind(value) == title})
+
+
+def _module(name: str) -> Iterator[str]:
+    module = importlib.import_module(name)
+    yield f"## `{name}`\n"
+    yield from _text(inspect.getdoc(module))
+    own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", None) == name}
+    yield from _members({key: value for key, value in own.items() if not key.startswith("_")})
+
+
+def _members(names: dict[str, Any]) -> Iterator[str]:
+    for name, value in names.items():
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield from _KINDS[_kind(value)](name, value)
 
 
 def _kind(value: Any) -> str:
@@ -155,32 +167,26 @@ def _split(arguments: str) -> Iterator[str]:
 
 
 def _text(docstring: str | None) -> Iterator[str]:
-    """Turn a docstring into Markdown: its sections become lists."""
-    section: list[str] | None = None
-    for line in inspect.cleandoc(docstring or "").splitlines():
-        found = _SECTION.match(line)
-        if found:
-            yield from _items(section)
-            section = []
-            yield f"\n**{found[1]}**{':' + found[2] if found[2].strip() else ''}\n"
-        elif section is not None and line.startswith("    "):
-            section.append(line[4:])
-        elif section and not line:
-            yield from _items(section)
-            section = None
+    """Turn a docstring into Markdown: its sections become lists, or a sentence where they are one."""
+    parts = re.split(r"^(Args|Returns|Raises|Attributes):", inspect.cleandoc(docstring or ""), flags=re.MULTILINE)
+    yield parts[0]
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        first, *lines = body.splitlines()
+        own = list(itertools.takewhile(lambda line: not line or line.startswith("    "), lines))
+        if first:
+            yield f"\n**{title}**: {' '.join(line.strip() for line in [first, *own])}\n"
         else:
-            yield line
-    yield from _items(section)
+            yield f"\n**{title}**\n"
+            yield from (_item(line[4:]) for line in own if line)
+        yield from lines[len(own) :]
     yield ""
 
 
-def _items(section: list[str] | None) -> Iterator[str]:
-    for line in section or []:
-        name, colon, text = line.partition(": ")
-        if line.startswith("    "):
-            yield f"  {line.strip()}"
-        else:
-            yield f"- `{name}`: {text}" if colon else f"- {line}"
+def _item(line: str) -> str:
+    name, colon, text = line.partition(": ")
+    if line.startswith("    "):
+        return f"  {line.strip()}"
+    return f"- `{name}`: {text}" if colon else f"- {line}"
 
 
 def _parsed(value: Any) -> Any:
