@@ -58,6 +58,15 @@ async def test_an_archive_that_grew_meanwhile_is_a_conflict(store: Store) -> Non
     assert await store.read_archive("main", NAME) == (b"1",)
 
 
+async def test_an_archive_s_lines_are_replaced_where_they_are_those_that_were_read(store: Store) -> None:
+    await store.put_archive("main", NAME, [b"1", b"2"])
+    with pytest.raises(Conflict, match="2 lines"):
+        await store.put_archive("main", NAME, [b"new"], position=1, replace=True)
+    assert await store.put_archive("main", NAME, [b"new"], position=2, replace=True) == 1
+    assert await store.read_archive("main", NAME) == (b"new",)
+    assert await everything(store.list_archives()) == [ArchiveInfo("main", NAME, 1)]
+
+
 async def test_archives_are_listed_by_agent_and_are_no_sessions(store: Store) -> None:
     await store.put_archive("main", NAME, [b"1"])
     await store.put_archive("work", NAME, [])

@@ -137,6 +137,14 @@ async def test_archive_and_restore_compare(store: Store) -> None:
     assert (await store.restore("k", expected=archived.revision)).status is Status.ACTIVE
 
 
+async def test_a_title_compares(store: Store) -> None:
+    current = await made(store)
+    with pytest.raises(Conflict) as caught:
+        await store.title("k", "t", expected=7)
+    assert caught.value.current == current
+    assert (await store.title("k", "t", expected=current.revision)).marks.title == "t"
+
+
 async def test_an_absent_session_is_none_for_all(store: Store) -> None:
     assert await store.archive("k") is None
     assert await store.restore("k") is None

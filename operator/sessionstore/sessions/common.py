@@ -57,8 +57,8 @@ class CommonStore:
     async def tag(self, key: Key, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Session | None:
         return await self._mark(key, Marking(add=frozenset(add), remove=frozenset(remove)).checked())
 
-    async def title(self, key: Key, title: str | None) -> Session | None:
-        return await self._mark(key, Marking(title=title or "").checked())
+    async def title(self, key: Key, title: str | None, *, expected: int | None = None) -> Session | None:
+        return await self._mark(key, Marking(title=title or "").checked(), expected)
 
     async def invalidate(
         self, *, sender: str | None = None, channel: str | None = None, agent: str | None = None

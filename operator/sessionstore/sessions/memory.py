@@ -101,12 +101,14 @@ class MemoryStore(LocalStore):
     def capabilities(self) -> frozenset[Capability]:
         return frozenset({Capability.ARCHIVES, Capability.DOCUMENTS, Capability.FEED, Capability.LEASES})
 
-    async def put_archive(self, agent: str, name: str, lines: Sequence[bytes], *, position: int = 0) -> int:
+    async def put_archive(
+        self, agent: str, name: str, lines: Sequence[bytes], *, position: int = 0, replace: bool = False
+    ) -> int:
         key = (record.check_agent(agent), record.check_archive_name(name))
         old = self._kept.archives.get(key, ())
         if len(old) != position:
             raise Conflict(f"archive {agent}/{name} has {len(old)} lines, not {position}", None)
-        self._kept.archives[key] = old + tuple(record.check_lines(lines))
+        self._kept.archives[key] = (() if replace else old) + tuple(record.check_lines(lines))
         return len(self._kept.archives[key])
 
     async def read_archive(self, agent: str, name: str, start: int = 0, stop: int | None = None) -> Lines | None:

@@ -128,9 +128,20 @@ class Store(Protocol):
         """
 
     async def rewrite(
-        self, key: Key, lines: Sequence[bytes], *, generation: int | None = None, fence: int | None = None
+        self,
+        key: Key,
+        lines: Sequence[bytes],
+        *,
+        position: int | None = None,
+        generation: int | None = None,
+        fence: int | None = None,
     ) -> TranscriptHead:
-        """Replace the current transcript's lines; its generation grows by one. Raises as `append`."""
+        """Replace the current transcript's lines; its generation grows by one. Raises as `append`.
+
+        Args:
+            position: how many lines must be there. With `generation` it says "what I read, and nothing more": lines
+                that were appended meanwhile are not lost.
+        """
 
     async def read(
         self, key: Key, start: int = 0, stop: int | None = None, *, reverse: bool = False
@@ -199,8 +210,8 @@ class Store(Protocol):
     async def tag(self, key: Key, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Session | None:
         """Add tags, and take others away. Raises: InvalidEntry beyond `record.MAX_TAGS`."""
 
-    async def title(self, key: Key, title: str | None) -> Session | None:
-        """Give the session a title, or take it away."""
+    async def title(self, key: Key, title: str | None, *, expected: int | None = None) -> Session | None:
+        """Give the session a title, or take it away. Raises: Conflict."""
 
     # -- the feed -------------------------------------------------------------------------------
 
@@ -253,8 +264,14 @@ class Store(Protocol):
 
     # -- archives -------------------------------------------------------------------------------
 
-    async def put_archive(self, agent: str, name: str, lines: Sequence[bytes], *, position: int = 0) -> int:
-        """Add lines to an archive that has `position` lines; return how many it has now. Raises: Conflict."""
+    async def put_archive(
+        self, agent: str, name: str, lines: Sequence[bytes], *, position: int = 0, replace: bool = False
+    ) -> int:
+        """Add lines to an archive that has `position` lines; return how many it has now. Raises: Conflict.
+
+        Args:
+            replace: put them in place of those lines, all or none.
+        """
 
     async def read_archive(
         self, agent: str, name: str, start: int = 0, stop: int | None = None
