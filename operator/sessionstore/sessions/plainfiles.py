@@ -20,6 +20,7 @@ from pathlib import Path
 from sessionstore.sessions.exceptions import Unavailable, Unreadable
 
 LOCK_NAME = ".sessionstore.lock"
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".sessionstore-", ".tmp"
 LOCK_TIMEOUT_S = 30.0
 _LOCK_PAUSE_S = 0.005
 _CHUNK = 1024 * 1024
@@ -50,6 +51,21 @@ def translated(path: Path) -> Iterator[None]:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
             raise Unreadable(f"{path} is, or lies behind, a link or something that is no plain file") from error
         raise Unavailable(f"{path}: {error.strerror}", _REASONS.get(error.errno or 0, "connection")) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A file under a temporary name, on the disk."""
+
+    directory: Directory
+    temporary: str
+    name: str
+    found: os.stat_result
+    """Its size, time and number, which the move to its name does not change."""
+
+    def publish(self) -> None:
+        """Give it its name, in place of what has that now."""
+        self.directory.put(self.temporary, self.name)
 
 
 class Directory:
@@ -122,8 +138,8 @@ class Directory:
         with translated(self.path):
             return os.listdir(self._descriptor)  # noqa: PTH208  pathlib knows no descriptors
 
-    def measure(self, name: str) -> Measure | None:
-        """Return a plain file's measure, or None where there is no file of that name."""
+    def stat(self, name: str) -> os.stat_result | None:
+        """Return what is known of a plain file, or None where there is no file of that name."""
         with translated(self.path / name):
             try:
                 found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
@@ -131,7 +147,12 @@ class Directory:
                 return None
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.ELOOP, "not a plain file")
-            return Measure(found.st_size, found.st_mtime_ns)
+            return found
+
+    def measure(self, name: str) -> Measure | None:
+        """Return a plain file's measure, or None where there is no file of that name."""
+        found = self.stat(name)
+        return None if found is None else Measure(found.st_size, found.st_mtime_ns)
 
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes, or None where there is no file of that name."""
@@ -146,19 +167,31 @@ class Directory:
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file anew, so that a reader, or a crash, finds the old content or the new and nothing between."""
-        temporary = f".sessionstore-{os.getpid()}-{secrets.token_hex(8)}.tmp"
-        with translated(self.path / name):
-            try:
-                with os.fdopen(self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        with self.prepared(name, data) as ready:
+            ready.publish()
+
+    @contextlib.contextmanager
+    def prepared(self, name: str, data: bytes) -> Iterator[Prepared]:
+        """Write what is to become the file `name`, so that only the last step is left to do. It is gone otherwise."""
+        temporary = f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        try:
+            with translated(self.path / name):
+                descriptor = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-                os.fsync(self._descriptor)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=self._descriptor)
-                raise
+                    os.fsync(descriptor)
+                    found = os.fstat(descriptor)
+            yield Prepared(self, temporary, name, found)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=self._descriptor)
+
+    def put(self, name: str, other: str) -> None:
+        """Move a file over another, and wait until that is on the disk."""
+        with translated(self.path / other):
+            os.replace(name, other, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            os.fsync(self._descriptor)
 
     def append(self, name: str, data: bytes) -> None:
         """Add bytes to the end of a file, all or none; make the file where it is not there.
@@ -172,6 +205,8 @@ class Directory:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
                 _append_whole(descriptor, b"\n" + data if torn else data, size)
+                if size == 0:
+                    os.fsync(self._descriptor)
             finally:
                 os.close(descriptor)
 
