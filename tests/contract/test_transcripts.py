@@ -99,13 +99,16 @@ async def test_a_rewrite_replaces_all_lines_in_a_new_generation(talk: Store) -> 
 
 
 async def test_a_rewrite_of_what_was_read_loses_nothing_that_came_meanwhile(talk: Store) -> None:
-    read = (await talk.append("k", [b"1", b"2"])).lines
+    await talk.append("k", [b"1", b"2"])
+    read = await talk.get("k")
     await talk.append("k", [b"3"])
     current = await talk.get("k")
     with pytest.raises(Conflict) as caught:
-        await talk.rewrite("k", [b"sum"], position=read, generation=0)
+        await talk.rewrite("k", [b"sum"], expected=read.revision)
     assert caught.value.current == current
-    assert await talk.rewrite("k", [b"sum"], position=3, generation=0) == TranscriptHead("s", 1, 1)
+    with pytest.raises(Conflict):
+        await talk.rewrite("nobody", [b"sum"], expected=1)
+    assert await talk.rewrite("k", [b"sum"], expected=current.revision) == TranscriptHead("s", 1, 1)
 
 
 @pytest.mark.parametrize("method", ["append", "rewrite"])

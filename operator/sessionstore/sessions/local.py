@@ -160,12 +160,12 @@ class LocalStore(CommonStore):
         key: Key,
         lines: Sequence[bytes],
         *,
-        position: int | None = None,
+        expected: int | None = None,
         generation: int | None = None,
         fence: int | None = None,
     ) -> TranscriptHead:
         name, new = SessionKey.of(key), tuple(record.check_lines(lines))
-        return await self._do(lambda: self._rewrite(name, new, position, generation, fence))
+        return await self._do(lambda: self._rewrite(name, new, expected, generation, fence))
 
     async def read(
         self, key: Key, start: int = 0, stop: int | None = None, *, reverse: bool = False
@@ -300,14 +300,15 @@ class LocalStore(CommonStore):
             return TranscriptHead(head.id, head.generation, head.lines + len(lines))
 
     def _rewrite(
-        self, name: SessionKey, lines: Lines, position: int | None, generation: int | None, fence: int | None
+        self, name: SessionKey, lines: Lines, expected: int | None, generation: int | None, fence: int | None
     ) -> TranscriptHead:
         now = self._now_ms()
         with self._shelf.room(name, writing=True) as room:
             assert room is not None
             leases.check_fence(name, room.lease(), fence, now)
             found = transitions.current(self._settled(room, now), now)
-            head = transitions.check_lines(name, found, position, generation)
+            transitions.check_expected(name, found, expected)
+            head = transitions.check_lines(name, found, None, generation)
             assert found is not None
             new = transitions.rewritten(found, len(lines), now, self._defaults)
             room.save(Step(record=new, operation=Operation.REWRITE, transcript_id=head.id, replaced=lines))

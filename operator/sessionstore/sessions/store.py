@@ -132,15 +132,14 @@ class Store(Protocol):
         key: Key,
         lines: Sequence[bytes],
         *,
-        position: int | None = None,
+        expected: int | None = None,
         generation: int | None = None,
         fence: int | None = None,
     ) -> TranscriptHead:
         """Replace the current transcript's lines; its generation grows by one. Raises as `append`.
 
         Args:
-            position: how many lines must be there. With `generation` it says "what I read, and nothing more": lines
-                that were appended meanwhile are not lost.
+            expected: the revision that must be the current one, as for `set`: what was appended meanwhile is not lost.
         """
 
     async def read(
