@@ -163,6 +163,20 @@ async def test_expiry_leaves_a_tombstone(store: Store) -> None:
     assert again.lifetime == Lifetime()
 
 
+async def test_a_tombstone_tells_deleted_from_never_there(store: Store) -> None:
+    assert await store.tombstone("never") is None
+    session = await made(store, "j")
+    assert await store.tombstone("j") is None
+    await store.delete("j")
+    assert await store.tombstone("j") == session.revision + 1
+    await made(store, "j")
+    assert await store.tombstone("j") is None
+    await expired(store)
+    assert await store.tombstone("k") == 4
+    await store.sweep()
+    assert await store.tombstone("k") == 4
+
+
 async def test_a_write_of_an_expired_session_begins_anew(store: Store) -> None:
     await expired(store)
     again = await made(store)

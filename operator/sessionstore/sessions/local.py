@@ -135,6 +135,10 @@ class LocalStore(CommonStore):
         name = SessionKey.of(key)
         return (await self._do(lambda: self._look(name)))[0] is not None
 
+    async def tombstone(self, key: Key) -> int | None:
+        name = SessionKey.of(key)
+        return await self._do(lambda: self._tombstone(name))
+
     async def touch(self, key: Key, *, lifetime: Lifetime | None = None) -> bool:
         name = SessionKey.of(key)
         if lifetime is not None:
@@ -245,6 +249,10 @@ class LocalStore(CommonStore):
         with self._shelf.room(name, writing=False) as room:
             found = transitions.current(room.load(), now) if room else None
         return found, found is not None and transitions.wants_touch(found, now, self._defaults)
+
+    def _tombstone(self, name: SessionKey) -> int | None:
+        with self._shelf.room(name, writing=False) as room:
+            return transitions.tombstone_of(room.load(), self._now_ms()) if room else None
 
     def _set(
         self, name: SessionKey, entry: Entry, expected: int | None, lifetime: Lifetime | None, fence: int | None

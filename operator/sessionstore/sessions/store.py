@@ -99,6 +99,12 @@ class Store(Protocol):
     async def exists(self, key: Key) -> bool:
         """Return whether `get` would find a session. Does not count as a use."""
 
+    async def tombstone(self, key: Key) -> int | None:
+        """Return the revision of a deletion or an expiry; None where there is a session, or never was one.
+
+        So "deleted" is told from "lost by the store", and from "not seen yet".
+        """
+
     async def touch(self, key: Key, *, lifetime: Lifetime | None = None) -> bool:
         """Count as a use: a session's idle time begins anew. Return whether there is a session.
 

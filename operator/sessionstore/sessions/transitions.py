@@ -111,6 +111,13 @@ def current(record: Record | None, now_ms: int) -> Record | None:
     return record if record is not None and record.is_live(now_ms) else None
 
 
+def tombstone_of(record: Record | None, now_ms: int) -> int | None:
+    """Return the revision of a tombstone, also of one that an expired record is about to become."""
+    if record is None or record.is_live(now_ms):
+        return None
+    return record.revision + (record.status is not Status.DELETED)
+
+
 def buried(record: Record, now_ms: int) -> Record:
     """Delete, or expire: a tombstone. Generations grow, so that nobody appends to the successor of what he knew."""
     spans = {name: Span(span.generation + 1) for name, span in record.transcripts.items()}
@@ -199,7 +206,7 @@ def marked(record: Record, marking: Marking, now_ms: int, defaults: Lifetime) ->
     )
 
 
-def wants_touch(record: Record, now_ms: int, defaults: Lifetime) -> bool:
+def wants_touch(record: Record | Session, now_ms: int, defaults: Lifetime) -> bool:
     """Return whether a read has to be written down for the session's idle time."""
     idle = record.lifetime.over(defaults).idle_ms
     last = max(record.written_ms, record.touched_ms)
