@@ -1,4 +1,4 @@
-"""The journal behind the feed of the backends on files: places, segments, and what a killed writer leaves."""
+"""The journal behind the feed of a directory store: places, segments, and what a killed writer leaves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.sessions import FeedLost, InvalidKey, Operation, SessionKey, feed, journal
-from sessionstore.sessions.journal import Journal, Note
+from sessionstore.sessions import FeedLost, InvalidKey, Operation, SessionKey, feed
+from sessionstore.sessions.directory import journal
+from sessionstore.sessions.directory.journal import Journal, Note
 from sessionstore.sessions.plainfiles import Directory
 
 K = SessionKey("main", "k")

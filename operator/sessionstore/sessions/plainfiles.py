@@ -42,6 +42,15 @@ class Measure:
     mtime_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A name in a directory; neither a file nor a directory is a link or something special."""
+
+    name: str
+    is_file: bool
+    is_directory: bool
+
+
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn an OSError about `path` into one of ours."""
@@ -148,6 +157,20 @@ class Directory:
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.ELOOP, "not a plain file")
             return found
+
+    def entries(self) -> list[Found]:
+        """Return what is in the directory, links not followed."""
+        with translated(self.path), os.scandir(self._descriptor) as entries:
+            return [
+                Found(entry.name, entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False))
+                for entry in entries
+            ]
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """What changes when a name in the directory comes or goes, or the directory is another one."""
+        found = os.fstat(self._descriptor)
+        return found.st_ino, found.st_ctime_ns
 
     def measure(self, name: str) -> Measure | None:
         """Return a plain file's measure, or None where there is no file of that name."""

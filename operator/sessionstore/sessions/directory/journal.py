@@ -1,4 +1,4 @@
-"""The change feed of the backends on files: an append-only journal, and what it tells. docs/design/0011-directory.md.
+"""The change feed of a directory store: an append-only journal, and what it tells. docs/design/0011-directory.md.
 
 A change is written down before it is made: a writer that is killed between the two leaves a line about a change that
 was not made, never a change without its line. A place is a number of bytes from the journal's beginning.
