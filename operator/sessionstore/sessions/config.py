@@ -23,7 +23,7 @@ from sessionstore.sessions.store import Store
 
 CONFIG_VARIABLE = "SESSION_STORAGE_CONFIG"
 VARIABLE_PREFIX = "SESSION_STORAGE_"
-BACKENDS = ("file", "redis", "memory")
+BACKENDS = ("file", "directory", "redis", "memory")
 
 _SECTION = "session_storage"
 _INLINE_SECRETS = frozenset(
@@ -44,9 +44,10 @@ class SessionStorage:
     """
 
     backend: str = "file"
-    """`file` (OpenClaw's own layout), `redis`, or `memory` (gone with the process; for tests)."""
+    """`file` (OpenClaw's own layout), `directory` (one file per session), `redis`, or `memory` (for tests)."""
     state_dir: str | None = None
-    """`file`: OpenClaw's state directory. Default: `$OPENCLAW_STATE_DIR`, else `~/.openclaw`, as OpenClaw has it."""
+    """`file`: OpenClaw's state directory. Default: `$OPENCLAW_STATE_DIR`, else `~/.openclaw`, as OpenClaw has it.
+    `directory`: one of the store's own, which has to be said."""
     keyspace: str = "default"
     """The part of a store that is seen; a DNS label. Gateways with the same one share their sessions."""
     redis_host: str | None = None
@@ -91,6 +92,8 @@ class SessionStorage:
         if self.backend not in BACKENDS:
             raise ConfigurationError(f"backend {self.backend!r} is not known{_nearest(self.backend, BACKENDS)}")
         layout.check_keyspace(self.keyspace)
+        if self.backend == "directory" and not self.state_dir:
+            raise ConfigurationError("backend directory needs state_dir, a directory of its own")
         if self.backend == "redis" and not self.redis_host:
             raise ConfigurationError("backend redis needs redis_host")
         if self.backend == "mongodb" and not self.mongodb_host:
@@ -177,7 +180,10 @@ class SessionStorage:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Read `file:///dir`, `redis[s]://host:port/db?…`, `mongodb://…`, `memory://`. Raises: ConfigurationError."""
+        """Read `file:///dir`, `directory:///dir`, `redis[s]://host:port/db?…`, `mongodb://…`, `memory://`.
+
+        Raises: ConfigurationError.
+        """
         from sessionstore.sessions import url as urls  # noqa: PLC0415  it imports this module
 
         return cls.from_mapping(urls.parse(url))
@@ -237,7 +243,7 @@ class SessionStorage:
         return record.Lifetime(self.default_ttl * 1000, self.idle_ttl * 1000)
 
     def directory(self, environ: Mapping[str, str] | None = None) -> Path:
-        """Return the state directory of the `file` backend."""
+        """Return the state directory of the `file` backend, or the one of the `directory` backend."""
         environ = os.environ if environ is None else environ
         return Path(self.state_dir or environ.get("OPENCLAW_STATE_DIR") or "~/.openclaw").expanduser()
 
@@ -294,6 +300,10 @@ def _backend(config: SessionStorage) -> Store:
         from sessionstore.sessions.file import FileStore  # noqa: PLC0415
 
         return FileStore(config.directory())
+    if config.backend == "directory":
+        from sessionstore.sessions.directory import DirectoryStore  # noqa: PLC0415
+
+        return DirectoryStore(config.directory(), defaults=config.lifetime)
     try:
         from sessionstore.sessions.redis import RedisStore  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -1,6 +1,7 @@
 """A store's URL, as the command line and tests name it. Pure.
 
-`file:///dir` · `redis://host:port/db?keyspace=…` · `rediss://…` (TLS) · `mongodb://host:port,…/database` · `memory://`
+`file:///dir` · `directory:///dir` · `redis://host:port/db?keyspace=…` · `rediss://…` (TLS) ·
+`mongodb://host:port,…/database` · `memory://`
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from sessionstore.sessions.exceptions import ConfigurationError
 
-_SCHEMES = ("file", "redis", "rediss", "mongodb", "memory")
+_SCHEMES = ("file", "directory", "redis", "rediss", "mongodb", "memory")
 _PARAMETERS = {
     "keyspace": "keyspace",
     "username": "redis_username",
@@ -60,8 +61,8 @@ def parse(url: str) -> dict[str, Any]:
         ) from error
     if parts.password is not None:
         raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
-    if parts.scheme == "file":
-        return {"backend": "file", "state_dir": _file_path(parts)}
+    if parts.scheme in ("file", "directory"):
+        return {"backend": parts.scheme, "state_dir": _file_path(parts)}
     if parts.scheme == "memory":
         return {"backend": "memory"}
     if parts.scheme not in _SCHEMES:
@@ -93,9 +94,11 @@ def _mongodb(url: str) -> dict[str, Any]:
 
 def _file_path(parts: urllib.parse.SplitResult) -> str:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise ConfigurationError("a file URL has three slashes and an absolute path: file:///home/node/.openclaw")
+        raise ConfigurationError(
+            f"a {parts.scheme} URL has three slashes and an absolute path: {parts.scheme}:///home/node/.openclaw"
+        )
     if parts.query:
-        raise ConfigurationError("a file URL takes no parameters")
+        raise ConfigurationError(f"a {parts.scheme} URL takes no parameters")
     return urllib.parse.unquote(parts.path)
 
 
