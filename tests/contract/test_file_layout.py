@@ -20,7 +20,7 @@ from sessionstore.sessions import (
     iterate,
     open_store,
 )
-from sessionstore.sessions.file.agent import AgentSessions
+from sessionstore.sessions.file.agent import AgentFiles
 from sessionstore.sessions.file.store import FileStore
 from tests.conftest import ROOT
 
@@ -223,7 +223,7 @@ async def test_a_rewrite_that_is_cut_off_by_a_crash_is_another_generation(
 
     head = await store.append(WORK, [b"1"])
     with monkeypatch.context() as patch:
-        patch.setattr(AgentSessions, "_moved", crash)
+        patch.setattr(AgentFiles, "carried_out", crash)
         with pytest.raises(Crash):
             await store.rewrite(WORK, [b"a longer line than what was there before" * 50] * head.lines)
     with pytest.raises(Conflict, match="generation 1"):
@@ -286,7 +286,7 @@ async def test_one_damaged_entry_costs_itself_and_not_its_neighbours(
 
 
 async def test_damaged_revisions_are_an_error_that_says_what_to_do(store: Store, sessions: Path) -> None:
-    (sessions / ".sessionstore-revisions.json").write_text('{"version":1,"sessions":{"k":[1]}}')
+    (sessions / ".sessionstore-log").write_text('{"version":1,"sessions":{"k":[1]}}')
     with pytest.raises(Unreadable, match="move it away"):
         await store.get(WORK)
 

@@ -299,7 +299,7 @@ def _backend(config: SessionStorage) -> Store:
     if config.backend == "file":
         from sessionstore.sessions.file import FileStore  # noqa: PLC0415
 
-        return FileStore(config.directory())
+        return FileStore(config.directory(), defaults=config.lifetime)
     if config.backend == "directory":
         from sessionstore.sessions.directory import DirectoryStore  # noqa: PLC0415
 

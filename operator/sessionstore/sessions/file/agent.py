@@ -1,271 +1,278 @@
-"""The sessions of one agent as its files have them at one moment. Made per call, under the lock where it writes.
+"""One agent's directory as this process knows it: what the files hold now, beside what was last written down of it.
 
-`sessions.json` is written first and the side file after it: a crash between the two looks like a change by another
-program, which counts as the one revision that was being made.
+Nothing is believed for longer than the files stay as they were: each look compares. A look without the lock may meet
+a change that is being carried out, so whatever does not fit is looked at again, and written down, under the lock.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
-from sessionstore.openclaw import rawjson
-from sessionstore.sessions.exceptions import Conflict, InvalidEntry, InvalidKey, NoTranscript, Unreadable
-from sessionstore.sessions.file import revisions
-from sessionstore.sessions.file.revisions import Facts, Row
-from sessionstore.sessions.plainfiles import Directory, Measure, lines_of
-from sessionstore.sessions.record import Entry, Session, SessionInfo, SessionKey, Status, Transcript, TranscriptHead
+from sessionstore.openclaw.names import file_of
+from sessionstore.sessions.exceptions import InvalidKey, Unavailable, Unreadable
+from sessionstore.sessions.file import revisions, transcripts
+from sessionstore.sessions.file.index import SESSIONS_NAME, Index, Mark, mark_of
+from sessionstore.sessions.file.log import Line, Log, Unsettled
+from sessionstore.sessions.file.revisions import NOTHING, Extent, Fate, Item, Row, Seen
+from sessionstore.sessions.file.transcripts import LineReader
+from sessionstore.sessions.plainfiles import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Directory
+from sessionstore.sessions.record import Lifetime, Operation, SessionKey
+from sessionstore.sessions.transitions import Record
 
-SESSIONS_NAME = "sessions.json"
+READERS = 64
+"""Transcripts of which is remembered where their lines begin."""
+LOOK_S = 1.0
+"""How often, at most, the feed looks at all transcripts where `sessions.json` has not changed."""
+
+_log = logging.getLogger(__name__)
 
 
-class AgentSessions:
-    """Reads at once what the directory holds; the methods that change something write it back."""
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A session as a look found it."""
 
-    def __init__(self, agent: str, directory: Directory) -> None:
-        """Read `sessions.json` and the side file. Raises: Unreadable."""
+    row: Row | None
+    item: Item | None
+    noticed: Operation | None = None
+    """What another program did that is not written down yet; `row` says how the session is with it."""
+
+    @property
+    def record(self) -> Record | None:
+        """What callers know of it; tombstones too."""
+        if self.row is None:
+            return None
+        return dataclasses.replace(self.row.record, entry=self.item.entry if self.item else None)
+
+
+class AgentFiles:
+    """What this process knows of one agent's directory. Threads may use it at once."""
+
+    def __init__(self, agent: str, path: Path, now_ms: Callable[[], int], defaults: Lifetime) -> None:
+        """Know nothing yet. `path` is for messages."""
         self.agent = agent
-        self.entries = _entries(directory)
-        """Session key -> the entry's bytes, as laid out in the file."""
-        self.noticed = False
-        """Whether another program's change was seen that the side file does not know yet."""
-        self._directory = directory
-        path = str(directory.path / revisions.FILE_NAME)
-        self._rows = revisions.parse(directory.read(revisions.FILE_NAME), path)
+        self.log = Log()
+        self.index = Index(agent, str(path / SESSIONS_NAME))
+        self.damaged: dict[str, str] = {}
+        """Session key -> why its entry cannot be read, as of the last look at all."""
+        self._now_ms, self._defaults = now_ms, defaults
+        self._mutex = threading.RLock()
+        self._index_writes = -1
+        self._readers: OrderedDict[tuple[str, int, int], LineReader] = OrderedDict()
+        self._looked: tuple[Mark | None, float] = (None, 0.0)
+        self._is_tidy = False
 
-    def session(self, name: SessionKey) -> Session | None:
-        """Return the session, or None. Raises: Unreadable."""
-        row, entry = self._observe(name), self._entry(name)
-        if row is None or entry is None:
-            return None
-        return Session(
-            key=name,
-            entry=entry,
-            revision=row.revision,
-            status=Status.ACTIVE,
-            created_ms=row.created_ms,
-            updated_ms=row.updated_ms,
-            written_ms=row.written_ms,
-            transcript=_head(entry, row),
-        )
+    # -- looking: with the lock or without ------------------------------------------------------
 
-    def rows(self) -> list[SessionInfo]:
-        """Return a row for each session. Raises: Unreadable for the first that is none."""
-        sessions = [self.session(self._name(key)) for key in self.entries]
-        return [
-            SessionInfo(
-                session.key,
-                session.entry.session_id,
-                session.status,
-                session.transcript.lines if session.transcript else 0,
-                session.revision,
-                session.updated_ms,
-            )
-            for session in sessions
-            if session is not None
-        ]
+    def refresh(self, directory: Directory) -> None:
+        """Read again what has changed. Raises: Unreadable."""
+        with self._mutex:
+            self.log.refresh(directory)
+            found = directory.stat(SESSIONS_NAME)
+            mark = None if found is None else mark_of(found)
+            # What this library wrote is told by the log: two files that follow at once may look alike.
+            if mark != self.index.mark or self._index_writes != self.log.writes:
+                self.index = self.index.read(directory)
+                self._index_writes = self.log.writes
 
-    def expect(self, name: SessionKey, expected: int | None) -> Session | None:
-        """Return the current session, or raise Conflict where its revision is not `expected`."""
-        current = self.session(name)
-        have = current.revision if current else 0
-        if expected is not None and expected != have:
-            self._save_noticed()
-            raise Conflict(f"session {name} is at revision {have}, not {expected}", current)
-        return current
+    def look(self, directory: Directory, key: str) -> Sight:
+        """See a session. Raises: Unreadable."""
+        with self._mutex:
+            self.refresh(directory)
+            return self._sight(directory, key)
 
-    def put(self, name: SessionKey, entry: Entry, now_ms: int) -> Session:
-        """Write an entry."""
-        row = self._observe(name)
-        self.entries[name.key] = rawjson.indent(entry.raw, 1)
-        self._save_entries()
-        facts = self._facts(name)
-        generations = dict(row.generations) if row else {}
-        if facts.transcript_id:
-            generations.setdefault(facts.transcript_id, 0)
-        self._rows[name.key] = Row(
-            revision=row.revision + 1 if row else 1,
-            digest=facts.digest,
-            lines=facts.lines,
-            measure=facts.measure,
-            created_ms=row.created_ms if row and row.digest else now_ms,
-            updated_ms=now_ms if entry.updated_ms is None else entry.updated_ms,
-            written_ms=now_ms,
-            generations=generations,
-        )
-        self.save_revisions()
-        session = self.session(name)
-        assert session is not None
-        return session
+    def look_at_all(self, directory: Directory) -> dict[str, Sight]:
+        """See all sessions, but for those whose entries are damaged. Raises: Unreadable for the file as a whole."""
+        with self._mutex:
+            self.refresh(directory)
+            found, damaged = {}, {}
+            for key in dict.fromkeys([*self.index.entries, *self.log.rows]):
+                try:
+                    SessionKey(self.agent, key)
+                    found[key] = self._sight(directory, key)
+                except (Unreadable, InvalidKey) as error:
+                    damaged[key] = str(error)
+            if damaged.keys() - self.damaged.keys():
+                _log.warning(
+                    "%d entries of %s cannot be read and are left out of lists; health() names them",
+                    len(damaged),
+                    directory.path / SESSIONS_NAME,
+                )
+            self.damaged = damaged
+            return found
 
-    def drop(self, name: SessionKey, now_ms: int) -> None:
-        """Take a session away; its transcript becomes an archive, as when OpenClaw deletes."""
-        row, entry = self._observe(name), self._entry(name)
-        assert row is not None
-        assert entry is not None
-        del self.entries[name.key]
-        unnamed = [transcript_id for transcript_id in row.generations if not self._is_named(transcript_id)]
-        self._save_entries()
-        self._rows[name.key] = revisions.bury(row, now_ms)
-        self.save_revisions()
-        for transcript_id in unnamed:
-            file = f"{transcript_id}.jsonl"
-            self._directory.rename(file, f"{file}.deleted.{_stamp(now_ms)}")
+    def is_quiet(self, directory: Directory) -> bool:
+        """Return whether another look at all is not due, as far as the feed is concerned."""
+        with self._mutex:
+            self.refresh(directory)
+            mark, when = self._looked
+            is_due = mark != self.index.mark or time.monotonic() - when > LOOK_S
+            if is_due:
+                self._looked = (self.index.mark, time.monotonic())
+            return not is_due and self.log.unsettled is None
 
-    def check_transcript(self, name: SessionKey, position: int | None, generation: int | None) -> TranscriptHead:
-        """Return the current transcript's head. Raises: NoTranscript; Conflict where it is not as expected."""
-        session = self.session(name)
-        if session is None or session.transcript is None:
-            why = "is absent" if session is None else "names no transcript (sessionFile, sessionId)"
-            raise NoTranscript(f"session {name} {why}")
-        head = session.transcript
-        for what, wanted, have in (("generation", generation, head.generation), ("lines", position, head.lines)):
-            if wanted not in (None, have):
-                self._save_noticed()
-                raise Conflict(f"transcript of {name} has {what} {have}, not {wanted}", session)
-        return head
+    def reader(self, transcript_id: str, generation: int, inode: int) -> LineReader:
+        """Return what is known of where a transcript's lines begin."""
+        with self._mutex:
+            name = (transcript_id, generation, inode)
+            reader = self._readers.setdefault(name, LineReader())
+            self._readers.move_to_end(name)
+            while len(self._readers) > READERS:
+                self._readers.popitem(last=False)
+            return reader
 
-    def append(self, name: SessionKey, lines: Sequence[bytes], now_ms: int) -> TranscriptHead:
-        """Add lines to a transcript that `check_transcript` has passed."""
-        head = self.check_transcript(name, None, None)
-        if not lines:
-            return head
-        self._directory.append(f"{head.id}.jsonl", b"".join(line + b"\n" for line in lines))
-        return self._moved(name, TranscriptHead(head.id, head.generation, head.lines + len(lines)), now_ms)
+    # -- with the directory locked --------------------------------------------------------------
 
-    def rewrite(self, name: SessionKey, lines: Sequence[bytes], now_ms: int) -> TranscriptHead:
-        """Replace the lines of a transcript that `check_transcript` has passed."""
-        head = self.check_transcript(name, None, None)
-        replaced = TranscriptHead(head.id, head.generation + 1, len(lines))
-        # The generation is on record before the lines change: after a crash between the two, new lines that are no
-        # fewer than the old would look like an append.
-        row = self._rows[name.key]
-        generations = dict(row.generations) | {head.id: replaced.generation}
-        self._rows[name.key] = dataclasses.replace(row, generations=generations)
-        self.save_revisions()
-        self._directory.replace(f"{head.id}.jsonl", b"".join(line + b"\n" for line in lines))
-        return self._moved(name, replaced, now_ms)
+    @contextmanager
+    def locked(self, directory: Directory) -> Iterator[None]:
+        """Keep others out, with the last change of whoever was killed in the middle settled. Raises: Unavailable."""
+        with directory.locked():
+            if not self._is_tidy:
+                self._tidy(directory)
+            self.refresh(directory)
+            if self.log.unsettled is not None:
+                self._settle(directory, self.log.unsettled)
+            yield
 
-    def read(self, name: SessionKey, start: int, stop: int | None) -> Transcript | None:
-        """Return lines of the current transcript."""
-        session = self.session(name)
-        if session is None or session.transcript is None:
-            return None
-        lines = lines_of(self._directory.read(f"{session.transcript.id}.jsonl") or b"")
-        # Counted from what was read: another program may have appended since the head was made.
-        head = TranscriptHead(session.transcript.id, session.transcript.generation, len(lines))
-        first, last, _ = slice(start, stop).indices(len(lines))
-        return Transcript(head, first, tuple(lines[first:last]))
+    def notice(self, directory: Directory, key: str) -> Sight:
+        """See a session, and write down what another program did to it. Raises: Unreadable; Unavailable."""
+        sight = self.look(directory, key)
+        if sight.noticed is None or sight.row is None:
+            return sight
+        self.write(directory, [self.log.tell(key, sight.row, sight.noticed, settled=True)])
+        return dataclasses.replace(sight, noticed=None)
 
-    def save_revisions(self) -> None:
-        """Write the side file, what was noticed of other programs included."""
-        self._directory.replace(revisions.FILE_NAME, revisions.dump(self._rows))
-        self.noticed = False
-
-    def _save_noticed(self) -> None:
-        if self.noticed:
-            self.save_revisions()
-
-    def _save_entries(self) -> None:
-        members = (b"  " + rawjson.dump(key) + b": " + raw for key, raw in self.entries.items())
-        body = b",\n".join(members)
-        self._directory.replace(SESSIONS_NAME, b"{\n" + body + b"\n}" if body else b"{}")
-
-    def _moved(self, name: SessionKey, head: TranscriptHead, now_ms: int) -> TranscriptHead:
-        row = self._rows[name.key]
-        self._rows[name.key] = dataclasses.replace(
-            row,
-            revision=row.revision + 1,
-            lines=head.lines,
-            measure=self._directory.measure(f"{head.id}.jsonl") or Measure(),
-            updated_ms=max(row.updated_ms, now_ms),
-            written_ms=now_ms,
-            generations=dict(row.generations) | {head.id: head.generation},
-        )
-        self.save_revisions()
-        return head
-
-    def _observe(self, name: SessionKey) -> Row | None:
-        known = self._rows.get(name.key)
-        row = revisions.observe(known, self._facts(name))
-        if row is not None and row is not known:
-            self._rows[name.key] = row
-            self.noticed = True
-        return row
-
-    def _facts(self, name: SessionKey) -> Facts:
-        entry = self._entry(name)
-        if entry is None:
-            return revisions.ABSENT
-        transcript_id, digest = entry.transcript_id, revisions.digest_of(entry.raw)
-        measure = self._directory.measure(f"{transcript_id}.jsonl") if transcript_id else None
-        return Facts(
-            digest=digest,
-            transcript_id=transcript_id,
-            lines=self._count(name, digest, transcript_id, measure),
-            measure=measure or Measure(),
-            updated_ms=entry.updated_ms,
-        )
-
-    def _count(self, name: SessionKey, digest: str, transcript_id: str | None, measure: Measure | None) -> int:
-        """Count a transcript's lines; a file that is as it was when last counted is not read again."""
-        if measure is None:
-            return 0
-        row = self._rows.get(name.key)
-        if row is not None and (row.digest, row.measure) == (digest, measure):
-            return row.lines
-        return len(lines_of(self._directory.read(f"{transcript_id}.jsonl") or b""))
-
-    def _is_named(self, transcript_id: str) -> bool:
-        """Return whether an entry names the transcript, or might: of a damaged one it cannot be told."""
-        for key in [key for key, raw in self.entries.items() if transcript_id.encode() in raw]:
-            try:
-                if self._entry_of(key).transcript_id == transcript_id:
-                    return True
-            except Unreadable:
-                return True
-        return False
-
-    def _entry(self, name: SessionKey) -> Entry | None:
-        return self._entry_of(name.key) if name.key in self.entries else None
-
-    def _entry_of(self, key: str) -> Entry:
-        try:
-            entry = Entry(rawjson.compact(self.entries[key]))
-            # Asked for here, so that an entry that names a path as its transcript is unreadable like any other damage.
-            _ = entry.transcript_id
-            return entry
-        except InvalidEntry as error:
-            path = self._directory.path / SESSIONS_NAME
-            raise Unreadable(f"session {self.agent}/{key} cannot be read from {path}: {error}") from error
-
-    def _name(self, key: str) -> SessionKey:
-        try:
-            return SessionKey(self.agent, key)
-        except InvalidKey as error:
-            raise Unreadable(f"{self._directory.path / SESSIONS_NAME} holds an impossible key: {error}") from error
-
-
-def _entries(directory: Directory) -> dict[str, bytes]:
-    path = directory.path / SESSIONS_NAME
-    data = directory.read(SESSIONS_NAME)
-    found: dict[str, bytes] = {}
-    if data is None:
+    def notice_all(self, directory: Directory) -> dict[str, Sight]:
+        """See all sessions, and write down what other programs did. Raises as `notice`."""
+        found = self.look_at_all(directory)
+        lines: list[Line] = []
+        for key, sight in found.items():
+            if sight.noticed is not None and sight.row is not None:
+                lines.append(self.log.tell(key, sight.row, sight.noticed, settled=True, after=len(lines)))
+        if lines:
+            self.write(directory, lines)
         return found
-    try:
-        for key, raw in rawjson.members(data):
-            if key in found:
-                raise Unreadable(f"{path} holds the key {key!a} twice; keep one of the two and try again")
-            found[key] = raw
-    except rawjson.RawJSONError as error:
-        raise Unreadable(f"{path} cannot be read: {error}; nothing was changed") from error
-    return found
+
+    def write(self, directory: Directory, lines: list[Line], *, sync: bool = True) -> None:
+        """Add lines to the log. Raises: Unavailable."""
+        with self._mutex:
+            self.log.write(directory, lines, sync=sync)
+
+    def carried_out(self, directory: Directory, extents: dict[str, Extent], index: Index | None = None) -> None:
+        """Say that the last change was carried out. `index` is what it left in `sessions.json`."""
+        with self._mutex:
+            if index is not None:
+                self.index, self._index_writes = index, self.log.writes
+            # It says what the files tell as well, so that it need not be on the disk, nor find room there.
+            with suppress(Unavailable):
+                self.log.write(directory, [self.log.done(extents)], sync=False)
+            self.log.shorten(directory)
+
+    def shorten(self, directory: Directory) -> None:
+        """Write the log anew without what is not needed, if there is enough of that."""
+        with self._mutex:
+            self.log.shorten(directory)
+
+    def bury_files(self, directory: Directory, row: Row, *, leftovers: bool = False) -> None:
+        """Make archives of a tombstone's transcripts, as when OpenClaw deletes, unless another session has them.
+
+        Args:
+            leftovers: only what the session had; a file of that name may have been made anew since.
+        """
+        for transcript_id, extent in row.extents.items():
+            name = file_of(transcript_id)
+            found = directory.stat(name)
+            if found is None or self.index.names(transcript_id) or (leftovers and not _is_still(extent, found)):
+                continue
+            directory.rename(name, _free_name(directory, name, row.record.written_ms))
+
+    def _sight(self, directory: Directory, key: str) -> Sight:
+        row, item, now = self.log.rows.get(key), self.index.item(key), self._now_ms()
+        if item is None:
+            is_new = row is not None and row.is_live
+            return Sight(revisions.buried(row, now), None, Operation.DELETE) if row and is_new else Sight(row, None)
+        seen = self._seen(directory, row, item)
+        if row is None:
+            return Sight(revisions.adopted(item, seen, now, self._defaults), item, Operation.SET)
+        if row.digest == item.digest and seen.fate is Fate.SAME:
+            return Sight(self._learn(key, row, item, seen), item)
+        changed = revisions.changed(row, item, seen, now, self._defaults)
+        return Sight(changed, item, revisions.operation_of(row, item, seen))
+
+    def _seen(self, directory: Directory, row: Row | None, item: Item) -> Seen:
+        named = item.entry.transcript_id
+        if named is None:
+            return NOTHING
+        known = row.extents.get(named) if row and row.is_live else None
+        return transcripts.compare(directory, named, known, row.span(named).lines if row else 0)
+
+    def _learn(self, key: str, row: Row, item: Item, seen: Seen) -> Row:
+        """Remember a file's time where the log does not have it: then it need not be read to be compared again."""
+        named = item.entry.transcript_id
+        if named is None or row.extents.get(named, Extent()) == seen.extent:
+            return row
+        learnt = dataclasses.replace(row, extents={**row.extents, named: seen.extent})
+        self.log.rows[key] = learnt
+        return learnt
+
+    def _settle(self, directory: Directory, last: Unsettled) -> None:
+        """Find out what became of the last change, whose writer did not say."""
+        with self._mutex:
+            row = self.log.rows[last.key]
+            try:
+                sight = self._sight(directory, last.key)
+                if sight.noticed is None:
+                    if not row.is_live:
+                        self.bury_files(directory, row, leftovers=True)
+                    self.write(directory, [self.log.done({})], sync=False)
+                    return
+                if last.before is not None and self._is_undone(directory, last.key, last.before, row):
+                    line = self.log.tell(last.key, revisions.undone(last.before, row), Operation.SET, settled=True)
+                    self.write(directory, [line])
+                    return
+                self.notice(directory, last.key)
+            except Unreadable:
+                # Another program's damage; who asks for that session meets it.
+                self.write(directory, [self.log.done({})], sync=False)
+
+    def _is_undone(self, directory: Directory, key: str, before: Row, after: Row) -> bool:
+        """Return whether the files are as they were before a change. What is left of a half append is cut off."""
+        item = self.index.item(key)
+        if item is None or item.digest != before.digest:
+            return item is None and not before.is_live
+        named = item.entry.transcript_id
+        if named is not None and after.begins:
+            extents = before.extents.get(named, Extent()), after.extents[named]
+            transcripts.cut_torn(directory, named, *extents, after.begins)
+        return self._seen(directory, before, item).fate is Fate.SAME
+
+    def _tidy(self, directory: Directory) -> None:
+        """Remove what killed writers left: whoever writes such a file holds the lock."""
+        for name in directory.names():
+            if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
+                directory.remove(name)
+        self._is_tidy = True
 
 
-def _head(entry: Entry, row: Row) -> TranscriptHead | None:
-    transcript_id = entry.transcript_id
-    return TranscriptHead(transcript_id, row.generation(transcript_id), row.lines) if transcript_id else None
+def _is_still(extent: Extent, found: os.stat_result) -> bool:
+    """Return whether a file may be the one of a session that was deleted: neither cut nor another since."""
+    return found.st_size >= extent.size and extent.inode in (0, found.st_ino)
+
+
+def _free_name(directory: Directory, name: str, now_ms: int) -> str:
+    """Return an archive's name that none has: two deletes may fall into one millisecond."""
+    while directory.stat(free := f"{name}.deleted.{_stamp(now_ms)}") is not None:
+        now_ms += 1
+    return free
 
 
 def _stamp(now_ms: int) -> str:

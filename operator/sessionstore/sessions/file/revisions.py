@@ -1,161 +1,218 @@
-"""What OpenClaw's files have no place for: revisions, and what they are judged by. Pure.
+"""What OpenClaw's files have no place for: revisions, marks, lifetimes, and what they are judged by. Pure.
 
-`.sessionstore-revisions.json` keeps a Row per session. A session that another program changed meanwhile is told by
-comparing its Row with what the files hold now, and counts as one more revision.
+A Row says how a session was when this library last saw it. A session that another program changed meanwhile is told
+by comparing its Row with what the files hold now, and counts as one more revision.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
 
-from sessionstore.openclaw import rawjson
-from sessionstore.sessions.exceptions import Unreadable
-from sessionstore.sessions.plainfiles import Measure
+from sessionstore.sessions import transitions
+from sessionstore.sessions.record import INHERITED, NO_MARKS, Entry, Lifetime, Marks, Operation, Status
+from sessionstore.sessions.transitions import Record, Span
 
-FILE_NAME = ".sessionstore-revisions.json"
-VERSION = 1
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What tells one state of a transcript's file from another."""
+
+    size: int = 0
+    mtime_ns: int = 0
+    """Nanoseconds since the epoch; 0 where it was not known yet when the row was written."""
+    inode: int = 0
+    check: str = ""
+    """Digest of how the first `size` bytes begin and end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A session as it was last seen. Times are milliseconds since the epoch."""
+    """A session as it was last seen."""
 
-    revision: int
+    record: Record
+    """Without the entry: that is in `sessions.json`."""
     digest: str | None
     """Of the entry without white space; None for a tombstone."""
-    lines: int
-    measure: Measure
-    """Of the current transcript's file."""
-    created_ms: int
-    updated_ms: int
-    written_ms: int
-    generations: Mapping[str, int] = field(default_factory=dict)
-    """Transcript id -> generation, of all transcripts the session had."""
+    extents: Mapping[str, Extent] = field(default_factory=dict)
+    """Transcript id -> its file; of a tombstone as it was before."""
+    begins: bytes = b""
+    """How the bytes begin that an append adds: what a killed writer left of them is told from another program's."""
 
-    def generation(self, transcript_id: str | None) -> int:
-        """Return the generation of a transcript."""
-        return self.generations.get(transcript_id or "", 0)
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a session, expired or not."""
+        return self.digest is not None
+
+    def span(self, transcript_id: str | None) -> Span:
+        """Return a transcript's generation and length."""
+        return self.record.transcripts.get(transcript_id or "", Span())
+
+
+class Fate(Enum):
+    """What became of a transcript's file since its Extent was taken."""
+
+    SAME = auto()
+    NEW = auto()
+    """It was not known."""
+    GROWN = auto()
+    REPLACED = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """A session as the files have it now."""
+class Seen:
+    """A transcript's file as it is now."""
 
-    digest: str | None
-    transcript_id: str | None
+    fate: Fate
+    extent: Extent
     lines: int
-    measure: Measure
-    updated_ms: int | None
-    """The entry's own time."""
-
-    @property
-    def moved_ms(self) -> int:
-        """When the conversation last moved, as far as files tell."""
-        return self.measure.mtime_ns // 1_000_000 if self.updated_ms is None else self.updated_ms
 
 
-ABSENT = Facts(None, None, 0, Measure(), None)
+NOTHING = Seen(Fate.SAME, Extent(), 0)
+"""What is seen of the transcript of an entry that names none."""
 
 
-def digest_of(entry: bytes) -> str:
-    """Return what tells one entry from another, whatever its white space."""
-    return hashlib.sha256(rawjson.compact(entry)).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An entry of `sessions.json`."""
+
+    entry: Entry
+    """Without white space."""
+    digest: str
 
 
-def observe(row: Row | None, facts: Facts) -> Row | None:
-    """Return the Row that is true now: `row` itself where nothing changed, None where there never was a session."""
-    if row is None:
-        if facts.digest is None:
-            return None
-        moved = facts.moved_ms
-        generations = {facts.transcript_id: 0} if facts.transcript_id else {}
-        return Row(1, facts.digest, facts.lines, facts.measure, moved, moved, moved, generations)
-    if facts.digest is None:
-        return row if row.digest is None else bury(row, row.updated_ms)
-    if (facts.digest, facts.lines, facts.measure) == (row.digest, row.lines, row.measure):
-        return row
-    return _changed(row, facts)
+def adopted(item: Item, seen: Seen, now_ms: int, defaults: Lifetime) -> Row:
+    """Return the Row of a session that another program made. Its time to live counts from now, when it was found."""
+    moved_ms = _moved_ms(item, seen)
+    named = item.entry.transcript_id
+    record = Record(
+        revision=1,
+        status=Status.ACTIVE,
+        entry=None,
+        created_ms=moved_ms,
+        updated_ms=moved_ms,
+        written_ms=now_ms,
+        transcripts={named: Span(0, seen.lines)} if named else {},
+    )
+    return Row(_timed(record, defaults), item.digest, {named: seen.extent} if named else {})
 
 
-def bury(row: Row, now_ms: int) -> Row:
-    """Return the tombstone of a session.
+def changed(row: Row, item: Item, seen: Seen, now_ms: int, defaults: Lifetime) -> Row:
+    """Return the Row of a session that another program changed: one more revision. Its lifetime begins anew."""
+    same_entry, moved_ms = item.digest == row.digest, _moved_ms(item, seen)
+    named = item.entry.transcript_id
+    old = row.record
+    record = dataclasses.replace(
+        old,
+        revision=old.revision + 1,
+        status=old.status if row.is_live else Status.ACTIVE,
+        created_ms=old.created_ms if row.is_live else moved_ms,
+        updated_ms=max(old.updated_ms, seen.extent.mtime_ns // 1_000_000) if same_entry else moved_ms,
+        written_ms=now_ms,
+        transcripts={**old.transcripts, **({named: grown(row, named, seen)} if named else {})},
+    )
+    extents = {**(row.extents if row.is_live else {}), **({named: seen.extent} if named else {})}
+    return Row(_timed(record, defaults), item.digest, extents)
 
-    Generations grow: who still holds the length of a transcript from before must not append to one made after.
-    """
-    generations = {name: generation + 1 for name, generation in row.generations.items()}
-    return Row(row.revision + 1, None, 0, Measure(), row.created_ms, now_ms, now_ms, generations)
+
+def grown(row: Row | None, transcript_id: str, seen: Seen) -> Span:
+    """Return what a transcript is now: another generation where its lines were replaced."""
+    generation = row.span(transcript_id).generation if row else 0
+    return Span(generation + (seen.fate is Fate.REPLACED), seen.lines)
 
 
-def _changed(row: Row, facts: Facts) -> Row:
-    same_entry = facts.digest == row.digest
-    name = facts.transcript_id
-    generations = dict(row.generations)
-    if name:
-        generations[name] = row.generation(name) + (name in generations and _is_replaced(row.measure, facts.measure))
+def buried(row: Row, now_ms: int) -> Row:
+    """Return the tombstone of a session that another program deleted."""
+    return Row(transitions.buried(row.record, now_ms), None, row.extents)
+
+
+def undone(before: Row, after: Row) -> Row:
+    """Return `before`, where the change that led to `after` was not carried out, under a revision that none had."""
     return dataclasses.replace(
-        row,
-        revision=row.revision + 1,
-        digest=facts.digest,
-        lines=facts.lines,
-        measure=facts.measure,
-        created_ms=facts.moved_ms if row.digest is None else row.created_ms,
-        updated_ms=max(row.updated_ms, facts.measure.mtime_ns // 1_000_000) if same_entry else facts.moved_ms,
-        generations=generations,
+        before, record=dataclasses.replace(before.record, revision=after.record.revision + 1), begins=b""
     )
 
 
-def _is_replaced(before: Measure, after: Measure) -> bool:
-    """Return whether a file that was written again cannot have been appended to: an append makes it larger.
-
-    Where the entry names another transcript now, this compares two files; a generation too many costs a retry at most.
-    """
-    return before != after and 0 < before.size >= after.size
-
-
-def parse(data: bytes | None, path: str) -> dict[str, Row]:
-    """Read the side file: session key -> Row. Raises: Unreadable."""
-    if data is None:
-        return {}
-    try:
-        document = rawjson.parse_object(data)
-        if document["version"] != VERSION:
-            raise Unreadable(f"{path} has version {document['version']}, and this library reads {VERSION}")
-        return {key: _row(values) for key, values in document["sessions"].items()}
-    except (ValueError, TypeError, KeyError) as error:
-        raise Unreadable(
-            f"{path} is damaged ({error}); move it away while no gateway runs, and revisions start anew"
-        ) from error
+def operation_of(row: Row | None, item: Item | None, seen: Seen) -> Operation:
+    """Tell what another program did, in the feed's words."""
+    if item is None:
+        return Operation.DELETE
+    if row is None or item.digest != row.digest:
+        return Operation.SET
+    return Operation.APPEND if seen.fate is Fate.GROWN else Operation.REWRITE
 
 
-def dump(rows: Mapping[str, Row]) -> bytes:
-    """Write the side file."""
-    sessions = {
-        key: [
-            row.revision,
-            row.digest,
-            row.lines,
-            row.measure.size,
-            row.measure.mtime_ns,
-            row.created_ms,
-            row.updated_ms,
-            row.written_ms,
-            dict(row.generations),
-        ]
-        for key, row in rows.items()
+def _moved_ms(item: Item, seen: Seen) -> int:
+    """Return when the conversation last moved, as far as files tell."""
+    return seen.extent.mtime_ns // 1_000_000 if item.entry.updated_ms is None else item.entry.updated_ms
+
+
+def _timed(record: Record, defaults: Lifetime) -> Record:
+    # Counting a use that is counted already changes nothing but the time at which the session expires.
+    return transitions.touched(record, record.touched_ms, defaults)
+
+
+def to_values(row: Row) -> dict[str, Any]:
+    """Return a Row as JSON has it; what has its default is left out. Names are those of Redis' records."""
+    record = row.record
+    values = {
+        "r": record.revision,
+        "s": record.status.value if record.status is not Status.ACTIVE else None,
+        "d": row.digest,
+        "c": record.created_ms,
+        "u": record.updated_ms,
+        "w": record.written_ms,
+        "p": record.touched_ms or None,
+        "x": record.expires_ms,
+        "lt": record.lifetime.ttl_ms,
+        "li": record.lifetime.idle_ms,
+        "tl": record.marks.title,
+        "tg": list(record.marks.tags) or None,
+        "pn": record.marks.pinned or None,
+        "ar": record.marks.reason,
+        "f": _files(row) or None,
+        "b": row.begins.hex() or None,
     }
-    return json.dumps({"version": VERSION, "sessions": sessions}, separators=(",", ":")).encode()
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _row(values: list[object]) -> Row:
-    revision, digest, lines, size, mtime_ns, created, updated, written, generations = values
-    numbers = (revision, lines, size, mtime_ns, created, updated, written)
-    if not all(type(number) is int for number in numbers) or not isinstance(generations, dict):
-        raise ValueError("a row is malformed")
-    if digest is not None and not isinstance(digest, str):
-        raise ValueError("a row is malformed")
-    measure = Measure(size, mtime_ns)  # type: ignore[arg-type]
-    return Row(revision, digest, lines, measure, created, updated, written, generations)  # type: ignore[arg-type]
+def from_values(values: dict[str, Any]) -> Row:
+    """Read what `to_values` gave. Raises: ValueError, KeyError, TypeError, AttributeError for anything else."""
+    files = values.get("f", {})
+    marks = Marks(values.get("tl"), tuple(values.get("tg", ())), values.get("pn", False), values.get("ar"))
+    lifetime = Lifetime(values.get("lt"), values.get("li"))
+    record = Record(
+        revision=_whole(values["r"]),
+        status=Status(values.get("s", "active")),
+        entry=None,
+        created_ms=_whole(values["c"]),
+        updated_ms=_whole(values["u"]),
+        written_ms=_whole(values["w"]),
+        touched_ms=_whole(values.get("p", 0)),
+        expires_ms=_whole(values["x"]) if "x" in values else None,
+        marks=NO_MARKS if marks == NO_MARKS else marks,
+        lifetime=INHERITED if lifetime == INHERITED else lifetime,
+        transcripts={name: Span(_whole(known[0]), _whole(known[1])) for name, known in files.items()},
+    )
+    extents = {
+        name: Extent(_whole(known[2]), _whole(known[3]), _whole(known[4]), str(known[5]))
+        for name, known in files.items()
+    }
+    return Row(record, values.get("d"), extents, bytes.fromhex(values.get("b", "")))
+
+
+def _files(row: Row) -> dict[str, list[Any]]:
+    found = {}
+    for name, span in row.record.transcripts.items():
+        extent = row.extents.get(name, Extent())
+        found[name] = [span.generation, span.lines, extent.size, extent.mtime_ns, extent.inode, extent.check]
+    return found
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError("a number is none")
+    return value
