@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sessionstore.sessions import SessionStorage, Store, open_store
-from tests import redis_server
+from tests import mongo_server, redis_server
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "capabilities.yaml").read_text())
 _keyspaces = (f"contract-{number}" for number in itertools.count(1))
@@ -37,6 +37,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.Re
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
     with redis_server.running(tmp_path_factory.mktemp("valkey"), binary=redis_server.valkey_binary()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongo_server.MongoServer]:
+    with mongo_server.running(tmp_path_factory.mktemp("mongodb")) as running:
         yield running
 
 

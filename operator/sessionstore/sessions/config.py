@@ -23,7 +23,7 @@ from sessionstore.sessions.store import Store
 
 CONFIG_VARIABLE = "SESSION_STORAGE_CONFIG"
 VARIABLE_PREFIX = "SESSION_STORAGE_"
-BACKENDS = ("file", "directory", "redis", "memory")
+BACKENDS = ("file", "directory", "redis", "mongodb", "memory")
 
 _SECTION = "session_storage"
 _INLINE_SECRETS = frozenset(
@@ -44,7 +44,7 @@ class SessionStorage:
     """
 
     backend: str = "file"
-    """`file` (OpenClaw's own layout), `directory` (one file per session), `redis`, or `memory` (for tests)."""
+    """`file` (OpenClaw's own layout), `directory` (one file per session), `redis`, `mongodb`, or `memory`."""
     state_dir: str | None = None
     """`file`: OpenClaw's state directory. Default: `$OPENCLAW_STATE_DIR`, else `~/.openclaw`, as OpenClaw has it.
     `directory`: one of the store's own, which has to be said."""
@@ -304,6 +304,8 @@ def _backend(config: SessionStorage) -> Store:
         from sessionstore.sessions.directory import DirectoryStore  # noqa: PLC0415
 
         return DirectoryStore(config.directory(), defaults=config.lifetime)
+    if config.backend == "mongodb":
+        return _mongodb(config)
     try:
         from sessionstore.sessions.redis import RedisStore  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -313,6 +315,18 @@ def _backend(config: SessionStorage) -> Store:
             "backend redis needs the Python package redis; install sessionstore-operator[redis]"
         ) from error
     return RedisStore(config)
+
+
+def _mongodb(config: SessionStorage) -> Store:
+    try:
+        from sessionstore.sessions.mongodb import MongoStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sessionstore"):
+            raise
+        raise ConfigurationError(
+            "backend mongodb needs the Python package pymongo; install sessionstore-operator[mongodb]"
+        ) from error
+    return MongoStore(config)
 
 
 def _read_file(path: str) -> str:
