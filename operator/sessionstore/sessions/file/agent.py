@@ -110,6 +110,13 @@ class AgentFiles:
             self.damaged = damaged
             return found
 
+    @contextmanager
+    def steady(self, directory: Directory) -> Iterator[Log]:
+        """Give the log, read to its end, which no thread reads on meanwhile. Raises: Unreadable."""
+        with self._mutex:
+            self.log.refresh(directory)
+            yield self.log
+
     def is_quiet(self, directory: Directory) -> bool:
         """Return whether another look at all is not due, as far as the feed is concerned."""
         with self._mutex:
@@ -195,6 +202,18 @@ class AgentFiles:
                 continue
             directory.rename(name, _free_name(directory, name, row.record.written_ms))
 
+    @staticmethod
+    def without_gone(directory: Directory, row: Row, item: Item) -> Row:
+        """Forget transcripts of before that have no file: each reset by OpenClaw leaves one behind."""
+        named = item.entry.transcript_id
+        gone = [
+            name
+            for name, span in row.record.transcripts.items()
+            # A generation above 0 guards against who knew the lines from before.
+            if name != named and span.generation == 0 and directory.stat(file_of(name)) is None
+        ]
+        return revisions.without(row, gone) if gone else row
+
     def _sight(self, directory: Directory, key: str) -> Sight:
         row, item, now = self.log.rows.get(key), self.index.item(key), self._now_ms()
         if item is None:
@@ -205,7 +224,7 @@ class AgentFiles:
             return Sight(revisions.adopted(item, seen, now, self._defaults), item, Operation.SET)
         if row.digest == item.digest and seen.fate is Fate.SAME:
             return Sight(self._learn(key, row, item, seen), item)
-        changed = revisions.changed(row, item, seen, now, self._defaults)
+        changed = self.without_gone(directory, revisions.changed(row, item, seen, now, self._defaults), item)
         return Sight(changed, item, revisions.operation_of(row, item, seen))
 
     def _seen(self, directory: Directory, row: Row | None, item: Item) -> Seen:

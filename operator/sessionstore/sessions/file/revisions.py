@@ -7,7 +7,7 @@ by comparing its Row with what the files hold now, and counts as one more revisi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -136,6 +136,14 @@ def undone(before: Row, after: Row) -> Row:
     )
 
 
+def without(row: Row, names: Collection[str]) -> Row:
+    """Return the Row without some of its transcripts."""
+    record = row.record
+    spans = {name: span for name, span in record.transcripts.items() if name not in names}
+    extents = {name: extent for name, extent in row.extents.items() if name not in names}
+    return dataclasses.replace(row, record=dataclasses.replace(record, transcripts=spans), extents=extents)
+
+
 def operation_of(row: Row | None, item: Item | None, seen: Seen) -> Operation:
     """Tell what another program did, in the feed's words."""
     if item is None:
@@ -197,19 +205,21 @@ def from_values(values: dict[str, Any]) -> Row:
         lifetime=INHERITED if lifetime == INHERITED else lifetime,
         transcripts={name: Span(_whole(known[0]), _whole(known[1])) for name, known in files.items()},
     )
-    extents = {
-        name: Extent(_whole(known[2]), _whole(known[3]), _whole(known[4]), str(known[5]))
-        for name, known in files.items()
-    }
+    extents = {name: _extent(*known[2:]) for name, known in files.items()}
     return Row(record, values.get("d"), extents, bytes.fromhex(values.get("b", "")))
 
 
+def _extent(size: object = 0, mtime_ns: object = 0, inode: object = 0, check: object = "") -> Extent:
+    return Extent(_whole(size), _whole(mtime_ns), _whole(inode), str(check))
+
+
 def _files(row: Row) -> dict[str, list[Any]]:
-    found = {}
-    for name, span in row.record.transcripts.items():
-        extent = row.extents.get(name, Extent())
-        found[name] = [span.generation, span.lines, extent.size, extent.mtime_ns, extent.inode, extent.check]
-    return found
+    return {name: [span.generation, span.lines, *_known(row, name)] for name, span in row.record.transcripts.items()}
+
+
+def _known(row: Row, name: str) -> list[Any]:
+    extent = row.extents.get(name, Extent())
+    return [] if extent == Extent() else [extent.size, extent.mtime_ns, extent.inode, extent.check]
 
 
 def _whole(value: object) -> int:

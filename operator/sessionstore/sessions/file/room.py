@@ -17,7 +17,7 @@ from sessionstore.sessions.file import revisions, transcripts
 from sessionstore.sessions.file.agent import AgentFiles, Sight
 from sessionstore.sessions.file.index import SESSIONS_NAME, Index, digest_of, mark_of, text_of
 from sessionstore.sessions.file.log import Line
-from sessionstore.sessions.file.revisions import Extent, Row
+from sessionstore.sessions.file.revisions import Extent, Item, Row
 from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.local import Lines, Step
 from sessionstore.sessions.plainfiles import Directory, Prepared
@@ -151,7 +151,9 @@ class SessionRoom:
         """Write an entry."""
         entries = {**self._agent.index.entries, self._name.key: rawjson.indent(entry.raw, 1)}
         with self._directory.prepared(SESSIONS_NAME, text_of(entries)) as ready:
-            self._tell(step, self._row_of(step, digest_of(entry.raw), self._found))
+            item = Item(entry, digest_of(entry.raw))
+            row = self._row_of(step, item.digest, self._found)
+            self._tell(step, self._agent.without_gone(self._directory, row, item))
             ready.publish()
         self._agent.carried_out(self._directory, {}, self._index(ready, entries))
 

@@ -14,7 +14,6 @@ from sessionstore.openclaw.names import FileKind, kind_of
 from sessionstore.sessions import feed
 from sessionstore.sessions.exceptions import FeedLost, InvalidKey, Unavailable, Unreadable
 from sessionstore.sessions.file.agent import AgentFiles, Sight
-from sessionstore.sessions.file.log import Log
 from sessionstore.sessions.file.room import Nowhere, SessionRoom, is_read_only
 from sessionstore.sessions.plainfiles import Directory, translated
 from sessionstore.sessions.record import Change, Changes, Health, Lifetime, SessionKey, check_agent
@@ -92,26 +91,37 @@ class StateDirectory:
         for owner in self.agents(None):
             with self.opened(owner) as directory:
                 if directory is not None:
-                    agent = self._agent(owner)
-                    agent.refresh(directory)
-                    places[owner] = agent.log.id, agent.log.settled
+                    with self._agent(owner).steady(directory) as log:
+                        places[owner] = log.id, log.settled
         return _encode(places)
 
     def feed_after(self, cursor: str, limit: int) -> Changes:
         places = _decode(cursor)
         found: list[Change] = []
         for owner in sorted({*self.agents(None), *places}):
-            id, seen = places.get(owner, ("", 0))
-            log = self._noticed(owner)
-            if log is None or (id and log.id != id):
-                if seen:
-                    raise FeedLost(f"what agent {owner} had is gone, or was made anew; take a new position and walk")
-                continue
-            feed.check_reach(log.first, seen, log.number)
-            told = log.events(seen, limit - len(found)) if len(found) < limit else []
-            found += [Change(SessionKey(owner, event.key), event.revision, event.operation) for event in told]
-            places[owner] = log.id, told[-1].number if told else seen
+            place, told = self._told(owner, places.get(owner, ("", 0)), limit - len(found))
+            places[owner] = place
+            found += told
         return Changes(tuple(found), _encode(places))
+
+    def _told(self, owner: str, place: Place, limit: int) -> tuple[Place, list[Change]]:
+        """Return an agent's events behind a place, and the place behind them. Raises: FeedLost."""
+        id, seen = place
+        with self.opened(owner) as directory:
+            agent = self._agent(owner)
+            if directory is None:
+                events, now = [], None
+            else:
+                self._write_down(agent, directory)
+                with agent.steady(directory) as log:
+                    events, now = log.events(seen, limit), (log.id, log.first, log.number)
+        if now is None or not now[0] or (id and id != now[0]):
+            if seen:
+                raise FeedLost(f"what agent {owner} had is gone, or was made anew; take a new position and walk")
+            return place, []
+        feed.check_reach(now[1], seen, now[2])
+        told = [Change(SessionKey(owner, event.key), event.revision, event.operation) for event in events]
+        return (now[0], events[-1].number if events else seen), told
 
     def health(self) -> Health:
         facts = [("directory", str(self.path))]
@@ -160,20 +170,13 @@ class StateDirectory:
                     return found
                 raise
 
-    def _noticed(self, owner: str) -> Log | None:
-        """Return an agent's log, with what other programs did written down; None where there is none."""
-        with self.opened(owner) as directory:
-            if directory is None:
-                return None
-            agent = self._agent(owner)
-            if not agent.is_quiet(directory):
-                self._write_down(agent, directory)
-            return agent.log if agent.log.id else None
-
     @staticmethod
     def _write_down(agent: AgentFiles, directory: Directory) -> None:
-        is_settled = agent.log.unsettled is None
-        if is_settled and all(sight.noticed is None for sight in agent.look_at_all(directory).values()):
+        """Write down what other programs did since the last look, where that can be."""
+        if agent.is_quiet(directory):
+            return
+        sights = agent.look_at_all(directory).values()
+        if agent.log.unsettled is None and all(sight.noticed is None for sight in sights):
             return
         try:
             with agent.locked(directory):

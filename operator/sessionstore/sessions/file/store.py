@@ -39,6 +39,8 @@ ARCHIVE_NAME = re.compile(r".+\.jsonl\.(reset|deleted|bak)\.[^/]+", re.DOTALL)
 MAX_TRANSCRIPT_ID_BYTES = 200
 """File names hold 255 bytes, and an archive's is `<id>.jsonl.deleted.<24 characters>`."""
 _TRIES = 20
+_COUNTED = 10_000
+"""Archives whose length is remembered."""
 
 T = TypeVar("T")
 
@@ -168,6 +170,8 @@ class FileStore(LocalStore):
     def _remember(self, directory: Directory, name: str, lines: int) -> int:
         found = directory.stat(name)
         if found is not None:
+            if len(self._counted) >= _COUNTED:
+                self._counted.clear()
             self._counted[(found.st_ino, found.st_size, found.st_mtime_ns)] = lines
         return lines
 
