@@ -58,7 +58,7 @@ class Journal:
         """Add a line, and wait until it is on the disk. Raises: Unavailable."""
         line = json.dumps([name.agent, name.key, revision, operation or ""], ensure_ascii=False, separators=(",", ":"))
         data = b"\n" + line.encode() + b"\n"
-        while not self._written(self._newest(), data):
+        while not self._written(data):
             continue
 
     @property
@@ -99,10 +99,12 @@ class Journal:
             data = os.pread(file, BLOCK_BYTES, place - start)
             return data[: data.rfind(b"\n") + 1]
 
-    def _written(self, start: int, data: bytes) -> bool:
-        """Add to the segment at `start`; where it is full, see to it that there is a next one and return False."""
+    def _written(self, data: bytes) -> bool:
+        """Add to the newest segment; where it is full, see to it that there is a next one and return False."""
+        starts = self._starts()
+        start = max(starts, default=0)
         # Only the very first is made here: one that was listed and is gone by now is old, and must not come back.
-        making = 0 if self._starts() else os.O_CREAT
+        making = 0 if starts else os.O_CREAT
         with self._directory.file(_name(start), os.O_WRONLY | os.O_APPEND | making) as file:
             if file is None:
                 return False

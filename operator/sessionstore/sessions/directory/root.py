@@ -104,7 +104,7 @@ def read_store(directory: Directory) -> str | None:
     if foreign:
         raise Unreadable(
             f"{directory.path} is no directory store, and holds {foreign[0]!r}; name an empty directory, or bring "
-            "OpenClaw's sessions into one with sessionstore.sessions.directory.promote"
+            "OpenClaw's sessions into one with sessionstore.sessions.directory.promotion"
         )
     return None
 
