@@ -24,7 +24,7 @@ TOKEN = Path(os.environ["BOT_TOKEN_FILE"]).read_text().strip()
 async def answer(store: Store, bot: aiohttp.ClientSession, update: dict) -> None:
     number, chat, text = update["update_id"], update["message"]["chat"]["id"], update["message"].get("text", "")
     key = SessionKey("main", f"agent:main:telegram:direct:{chat}")
-    async with store.lease(key, ttl_s=15, wait_s=30) as lease:
+    async with store.lease(key, ttl_s=5, wait_s=30) as lease:
         entry = {"sessionId": f"telegram-{chat}", "channel": "telegram"}
         session = await store.get(key) or await store.set(key, entry, expected=0, fence=lease.token)
         past = await store.read(key, -100)

@@ -23,7 +23,7 @@ from typing import Any
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "reference" / "library.md"
 PACKAGE = "sessionstore.sessions"
-MODULES = ("sessionstore.sessions.window",)
+MODULES = ("sessionstore.sessions.window", "sessionstore.sessions.scopes")
 """What is imported by its own name, so that who does not need it need not load it."""
 _HEAD = """# The session library, name by name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ class Program:
         self.process = subprocess.Popen(
             [sys.executable, str(DIRECTORY / name), *arguments],
             env={**inherited, **environ, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.PIPE,
             stdout=self._said,
             stderr=subprocess.STDOUT,
         )
@@ -33,8 +35,14 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
         self._said.close()
+
+    def tell(self, *messages: object) -> None:
+        """Write JSON lines to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("".join(f"{json.dumps(message)}\n" for message in messages).encode())
+        self.process.stdin.flush()
 
     @property
     def said(self) -> str:

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -29,8 +30,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.Re
         yield running
 
 
+@pytest.fixture(params=["redis", "directory"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> SessionStorage:
+    """A store that several processes of this machine share."""
+    if request.param == "directory":
+        return SessionStorage(backend="directory", state_dir=str(tmp_path / "state"))
+    return remote(request.getfixturevalue("server"))
+
+
 @pytest.fixture
-def config(server: redis_server.RedisServer) -> SessionStorage:
+def on_redis(server: redis_server.RedisServer) -> SessionStorage:
+    return remote(server)
+
+
+def remote(server: redis_server.RedisServer) -> SessionStorage:
     return server.add_user(next(_keyspaces))
 
 
@@ -49,6 +62,15 @@ def environ(config: SessionStorage, tmp_path: Path, **more: str) -> dict[str, st
 
 def away(config: SessionStorage) -> SessionStorage:
     return dataclasses.replace(config, redis_port=1, connect_timeout=0.2, operation_timeout=0.5)
+
+
+def forget(server: redis_server.RedisServer, config: SessionStorage) -> None:
+    """Leave nothing in the store, as where it comes back on another disk."""
+    if config.backend == "directory":
+        shutil.rmtree(config.directory())
+        return
+    with server.admin() as admin:
+        admin.delete(*admin.keys(f"sst:{config.keyspace}:*"))
 
 
 async def messages(store: Store, key: str) -> list[dict[str, object]]:
@@ -100,8 +122,8 @@ async def test_what_is_said_twice_is_kept_once(config: SessionStorage, store: St
     assert (shown.body["lines"], len(await messages(store, "agent:main:web:direct:42"))) == (2, 2)
 
 
-def test_an_outage_is_a_503_and_a_stranger_a_404(config: SessionStorage, tmp_path: Path) -> None:
-    with gateway(config, tmp_path) as near, gateway(away(config), tmp_path) as far:
+def test_an_outage_is_a_503_and_a_stranger_a_404(on_redis: SessionStorage, tmp_path: Path) -> None:
+    with gateway(on_redis, tmp_path) as near, gateway(away(on_redis), tmp_path) as far:
         answers = [say(far, "m1"), far.call("GET", "/chats/42"), near.call("GET", "/chats/42"), say(near, "")]
         impossible = near.call("POST", "/chats/%00/turns", {"id": "m1", "text": "Hello"})
 
@@ -131,12 +153,14 @@ CHATS = range(100, 105)
 async def test_two_workers_answer_each_message_once_and_in_order(
     config: SessionStorage, store: Store, bot: bot_api.BotApi, tmp_path: Path
 ) -> None:
-    numbers = [bot.say(chat, f"message {n}") for n in range(3) for chat in CHATS]
-    with worker(config, tmp_path, bot.url) as one, worker(config, tmp_path, bot.url):
-        one.until(lambda: bot.confirmed == numbers[-1])
-        # The other may still be at it: once it asks again, it is done as well.
-        polls = bot.polls
-        one.until(lambda: bot.polls > polls + 2)
+    for chat in CHATS:
+        # Where they had to be made, the workers would meet there, and only one of them would come as far as the lines.
+        await store.set(f"agent:main:telegram:direct:{chat}", {"sessionId": f"telegram-{chat}"})
+    with worker(config, tmp_path, f"{bot.url}/one") as one, worker(config, tmp_path, f"{bot.url}/two") as two:
+        one.until(lambda: bot.polls["/one"] and bot.polls["/two"])
+        numbers = [bot.say(chat, f"message {n}") for n in range(3) for chat in CHATS]
+        for name, program in (("/one", one), ("/two", two)):
+            program.until(lambda name=name: bot.confirmed[name] == numbers[-1])
 
     for chat in CHATS:
         assert bot.told(chat) == [f"You said 'message {n}'; I remember {2 * n} messages." for n in range(3)]
@@ -153,7 +177,7 @@ async def test_a_worker_that_is_killed_leaves_nothing_unanswered(
         killed.process.kill()
         killed.wait()
     with worker(config, tmp_path, bot.url) as next_one:
-        next_one.until(lambda: bot.confirmed == numbers[-1])
+        next_one.until(lambda: bot.confirmed[""] == numbers[-1])
 
     for chat in CHATS:
         kept = await messages(store, f"agent:main:telegram:direct:{chat}")
@@ -165,17 +189,17 @@ async def test_a_worker_that_is_killed_leaves_nothing_unanswered(
 
 
 def test_a_worker_waits_for_a_store_that_is_away(
-    server: redis_server.RedisServer, config: SessionStorage, bot: bot_api.BotApi, tmp_path: Path
+    server: redis_server.RedisServer, on_redis: SessionStorage, bot: bot_api.BotApi, tmp_path: Path
 ) -> None:
-    impatient = dataclasses.replace(config, connect_timeout=0.5, operation_timeout=1)
+    impatient = dataclasses.replace(on_redis, connect_timeout=0.5, operation_timeout=1)
     number = bot.say(7, "Hello")
     server.process.send_signal(signal.SIGSTOP)
     try:
         with worker(impatient, tmp_path, bot.url) as waiting:
             waiting.until(lambda: f"update {number} comes again" in waiting.said)
-            assert (bot.sent, bot.confirmed) == ([], 0)
+            assert (bot.sent, bot.confirmed[""]) == ([], 0)
             server.process.send_signal(signal.SIGCONT)
-            waiting.until(lambda: bot.confirmed == number)
+            waiting.until(lambda: bot.confirmed[""] == number)
             said = waiting.said
     finally:
         server.process.send_signal(signal.SIGCONT)
@@ -184,8 +208,8 @@ def test_a_worker_waits_for_a_store_that_is_away(
     assert bot_api.TOKEN not in said
 
 
-def test_a_worker_waits_for_a_bot_api_that_is_away(config: SessionStorage, tmp_path: Path) -> None:
-    with worker(config, tmp_path, f"http://127.0.0.1:{programs.free_port()}") as waiting:
+def test_a_worker_waits_for_a_bot_api_that_is_away(on_redis: SessionStorage, tmp_path: Path) -> None:
+    with worker(on_redis, tmp_path, f"http://127.0.0.1:{programs.free_port()}") as waiting:
         with pytest.raises(programs.subprocess.TimeoutExpired):
             waiting.process.wait(3)
         assert "Traceback" not in waiting.said
@@ -253,8 +277,8 @@ async def test_a_store_that_came_back_empty_is_walked_anew(
 ) -> None:
     path, where = tmp_path / "sessions.db", environ(config, tmp_path)
     programs.run("batch_reader.py", str(path), "--once", **where)
-    with server.admin() as admin:
-        admin.delete(*admin.keys(f"sst:{config.keyspace}:*"))
+    await ten.close()
+    forget(server, config)
     async with open_store(config) as fresh:
         await fresh.set("only", {"sessionId": "s"})
 
@@ -262,9 +286,84 @@ async def test_a_store_that_came_back_empty_is_walked_anew(
         assert table(path) == await in_store(fresh)
 
 
-def test_a_run_without_a_store_says_so_and_fails(config: SessionStorage, tmp_path: Path) -> None:
-    status, said = programs.run("batch_reader.py", str(tmp_path / "db"), "--once", **environ(away(config), tmp_path))
+def test_a_run_without_a_store_says_so_and_fails(on_redis: SessionStorage, tmp_path: Path) -> None:
+    far = environ(away(on_redis), tmp_path)
+    status, said = programs.run("batch_reader.py", str(tmp_path / "db"), "--once", **far)
     assert (status, said.startswith("stopped, and the next run goes on from here: redis at 127.0.0.1:1")) == (1, True)
+
+
+# -- scoped_assistant.py ----------------------------------------------------------------------------
+
+SCOPES = """
+default: per-channel
+channels: {inbox: per-sender, mail: per-sender, home: global, support: isolated, kiosk: ephemeral}
+"""
+
+
+def assistant(config: SessionStorage, tmp_path: Path) -> Program:
+    path = tmp_path / "scopes.yaml"
+    path.write_text(SCOPES)
+    return Program("scoped_assistant.py", str(path), **environ(config, tmp_path))
+
+
+def asked(channel: str, sender: str = "ann", **more: object) -> dict[str, object]:
+    return {"channel": channel, "sender": sender, "text": "Hello", **more}
+
+
+def remembered(program: Program) -> list[int]:
+    """How many messages each answer was made from."""
+    replies = [json.loads(line)["reply"] for line in program.said.splitlines()]
+    return [int(re.findall(r"I remember (\d+)", reply)[0]) for reply in replies]
+
+
+async def test_who_shares_a_conversation_is_as_configured(config: SessionStorage, store: Store, tmp_path: Path) -> None:
+    with assistant(config, tmp_path) as program:
+        program.tell(
+            asked("web"), asked("irc"), asked("web"), asked("web", "bob"), asked("web", thread="t"),
+            asked("inbox"), asked("mail"), asked("home"), asked("home", "bob"),
+            asked("support", account="one"), asked("support", account="two"),
+        )  # fmt: skip
+        program.until(lambda: len(program.said.splitlines()) == 11)
+        assert remembered(program) == [0, 0, 2, 0, 0, 0, 2, 0, 2, 0, 0]
+
+    assert set(await in_store(store)) == {
+        "agent:main:web:direct:ann", "agent:main:irc:direct:ann", "agent:main:web:direct:bob",
+        "agent:main:web:direct:ann:thread:t", "agent:main:direct:ann", "agent:main:main",
+        "agent:main:support:one:direct:ann", "agent:main:support:two:direct:ann",
+    }  # fmt: skip
+
+
+async def test_a_visit_is_forgotten_when_it_ends(config: SessionStorage, store: Store, tmp_path: Path) -> None:
+    with assistant(config, tmp_path) as program:
+        program.tell(asked("kiosk"), asked("kiosk"), asked("kiosk", end=True), asked("kiosk"), asked("kiosk", "bob"))
+        program.until(lambda: len(program.said.splitlines()) == 4)
+        assert remembered(program) == [0, 2, 0, 0]
+        assert len(await in_store(store)) == 2
+        program.process.send_signal(signal.SIGTERM)
+        assert (program.wait(), len(program.said.splitlines())) == (0, 4)
+
+    assert await in_store(store) == {}
+
+
+async def test_a_visit_that_is_killed_expires(config: SessionStorage, store: Store, tmp_path: Path) -> None:
+    with assistant(config, tmp_path) as program:
+        program.tell(asked("kiosk"))
+        program.until(lambda: program.said)
+        program.process.kill()
+        program.wait()
+
+    (left,) = (await store.list()).items
+    assert left.expires_ms is not None
+
+
+def test_a_message_that_cannot_be_answered_does_not_stop_the_others(config: SessionStorage, tmp_path: Path) -> None:
+    with assistant(config, tmp_path) as program:
+        program.tell(asked("web", ""), {"channel": "web"}, asked("web"))
+        program.until(lambda: len(program.said.splitlines()) == 3)
+        first, second, third = (json.loads(line) for line in program.said.splitlines())
+
+    assert first["error"].startswith("InvalidKey: sender is empty")
+    assert (second, "reply" in third) == ({"error": "KeyError: 'sender'"}, True)
 
 
 # -- the guide ----------------------------------------------------------------------------------------
