@@ -63,6 +63,18 @@ class SessionStorage:
     """Read again for every connection, so a rotated password needs no restart."""
     redis_password_env: str | None = None
     """The *name* of the variable that holds the password."""
+    redis_sentinels: tuple[str, ...] = ()
+    """`host:port` of the sentinels, instead of `redis_host`: they are asked which server is the primary."""
+    redis_sentinel_service: str | None = None
+    """What the sentinels call the set of servers they watch."""
+    redis_sentinel_username: str | None = None
+    redis_sentinel_username_file: str | None = None
+    redis_sentinel_password_file: str | None = None
+    """Of the sentinels themselves, which have users of their own; left out where they ask for no password."""
+    redis_cluster: bool = False
+    """`redis_host` is a node of a Redis Cluster; the others are learnt from it."""
+    redis_cluster_nodes: tuple[str, ...] = ()
+    """`host:port` of several nodes to learn the others from, instead of `redis_host`, so that any may be away."""
     mongodb_host: str | None = None
     """`host:port`, or several with commas between: members of one replica set."""
     mongodb_database: str = "sessionstore"
@@ -83,6 +95,8 @@ class SessionStorage:
     """Seconds until a server that does not take a connection counts as away."""
     operation_timeout: float = 5.0
     """Seconds for one request to the server, waiting for a connection and retries included. Most calls are one."""
+    failover_timeout: float = 30.0
+    """Redis with sentinels or Cluster: seconds for one request, waiting for another server to take over included."""
     default_ttl: int = 0
     """Seconds from the last write until a session expires that has no lifetime of its own; 0 is never."""
     idle_ttl: int = 0
@@ -94,13 +108,17 @@ class SessionStorage:
         layout.check_keyspace(self.keyspace)
         if self.backend == "directory" and not self.state_dir:
             raise ConfigurationError("backend directory needs state_dir, a directory of its own")
-        if self.backend == "redis" and not self.redis_host:
-            raise ConfigurationError("backend redis needs redis_host")
+        if self.backend == "redis" and not (self.redis_host or self.redis_sentinels or self.redis_cluster_nodes):
+            raise ConfigurationError("backend redis needs redis_host, or redis_sentinels, or redis_cluster_nodes")
         if self.backend == "mongodb" and not self.mongodb_host:
             raise ConfigurationError("backend mongodb needs mongodb_host")
         for first, second in (
             ("redis_username", "redis_username_file"),
             ("redis_password_file", "redis_password_env"),
+            ("redis_sentinel_username", "redis_sentinel_username_file"),
+            ("redis_host", "redis_sentinels"),
+            ("redis_host", "redis_cluster_nodes"),
+            ("redis_sentinels", "redis_cluster"),
             ("mongodb_username", "mongodb_username_file"),
             ("mongodb_password_file", "mongodb_password_env"),
         ):
@@ -112,8 +130,20 @@ class SessionStorage:
             raise ConfigurationError(
                 "mongodb_ca_file is set but mongodb_tls is not; set mongodb_tls: true, or leave it out"
             )
+        self._check_topology()
         self._check_mongodb()
         self._check_numbers()
+
+    def _check_topology(self) -> None:
+        for address in (*self.redis_sentinels, *self.redis_cluster_nodes):
+            if not _HOST.fullmatch(address):
+                raise ConfigurationError(f"{address!r} is not host:port; user and options have keys of their own")
+        if bool(self.redis_sentinels) != bool(self.redis_sentinel_service):
+            raise ConfigurationError("redis_sentinels and redis_sentinel_service go together; set both, or neither")
+        if self.redis_cluster_nodes and not self.redis_cluster:
+            raise ConfigurationError("redis_cluster_nodes is set but redis_cluster is not; set redis_cluster: true")
+        if self.redis_cluster and self.redis_db:
+            raise ConfigurationError("Redis Cluster has the one database 0; leave redis_db out")
 
     def _check_mongodb(self) -> None:
         for host in self.mongodb_hosts:
@@ -130,7 +160,7 @@ class SessionStorage:
     def _check_numbers(self) -> None:
         if not 1 <= self.redis_port <= 65535:
             raise ConfigurationError(f"redis_port {self.redis_port} is not 1-65535")
-        for name in ("connect_timeout", "operation_timeout"):
+        for name in ("connect_timeout", "operation_timeout", "failover_timeout"):
             if not 0 < getattr(self, name) <= 3600:
                 raise ConfigurationError(
                     f"{name} {getattr(self, name)} is not a number of seconds from above 0 to 3600"
@@ -351,11 +381,20 @@ def _typed(name: str, value: Any, annotation: str) -> Any:
             return False
     elif kind == "str" and isinstance(value, str):
         return value
+    elif kind == "tuple[str, ...]" and isinstance(value, str | list | tuple):
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(part).strip() for part in parts)
     elif kind == "int" and not isinstance(value, bool) and re.fullmatch(r"-?\d{1,18}", text):
         return int(text)
     elif kind == "float" and not isinstance(value, bool) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
         return float(text)
-    wanted = {"bool": "true or false", "str": "text", "int": "a whole number", "float": "a number of seconds"}[kind]
+    wanted = {
+        "bool": "true or false",
+        "str": "text",
+        "tuple[str, ...]": "a list of texts",
+        "int": "a whole number",
+        "float": "a number of seconds",
+    }[kind]
     raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
 
 

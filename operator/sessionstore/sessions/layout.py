@@ -23,6 +23,9 @@ GATEWAY_COMMANDS: tuple[str, ...] = (
     "+hello",
     "+ping",
     "+select",
+    # Redis Cluster: which server keeps a key's slot, and a slot that is on its way to another one
+    "+asking",
+    "+cluster|slots",
     # scripts: every mutation, and reads that must see one moment
     "+eval",
     "+evalsha",

@@ -1,7 +1,7 @@
 """A store's URL, as the command line and tests name it. Pure.
 
-`file:///dir` · `directory:///dir` · `redis://host:port/db?keyspace=…` · `rediss://…` (TLS) ·
-`mongodb://host:port,…/database` · `memory://`
+`file:///dir` · `directory:///dir` · `redis://host:port/db?keyspace=…` · `redis+sentinel://host:port,…/db?service=…` ·
+`redis+cluster://host:port,…` · `rediss://…`, `rediss+…` (TLS) · `mongodb://host:port,…/database` · `memory://`
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Any
 
 from sessionstore.sessions.exceptions import ConfigurationError
 
-_SCHEMES = ("file", "directory", "redis", "rediss", "mongodb", "memory")
+_SCHEMES = (
+    "file", "directory", "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+    "mongodb", "memory",
+)  # fmt: skip
 _PARAMETERS = {
     "keyspace": "keyspace",
     "username": "redis_username",
@@ -23,6 +26,13 @@ _PARAMETERS = {
     "ca_file": "redis_ca_file",
     "connect_timeout": "connect_timeout",
     "operation_timeout": "operation_timeout",
+}
+_FAILING_OVER = _PARAMETERS | {"failover_timeout": "failover_timeout"}
+_SENTINEL_PARAMETERS = _FAILING_OVER | {
+    "service": "redis_sentinel_service",
+    "sentinel_username": "redis_sentinel_username",
+    "sentinel_username_file": "redis_sentinel_username_file",
+    "sentinel_password_file": "redis_sentinel_password_file",
 }
 _MONGODB_PARAMETERS = {
     "keyspace": "keyspace",
@@ -51,6 +61,8 @@ def parse(url: str) -> dict[str, Any]:
         )
     if scheme == "mongodb":
         return _mongodb(url)
+    if scheme in _SCHEMES and "+" in scheme:
+        return _redis_servers(url, scheme)
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
@@ -74,22 +86,41 @@ def parse(url: str) -> dict[str, Any]:
     return section | {_field(name): value for name, value in query.items()}
 
 
+def _redis_servers(url: str, scheme: str) -> dict[str, Any]:
+    kind, _, topology = scheme.partition("+")
+    parts, user, hosts, query = _several(url, f"{scheme}://host:port,host:port?keyspace=…")
+    section: dict[str, Any] = {"backend": "redis", "redis_tls": kind == "rediss"}
+    section |= {"redis_sentinels": hosts} if topology == "sentinel" else {}
+    section |= {"redis_cluster": True, "redis_cluster_nodes": hosts} if topology == "cluster" else {}
+    section |= {"redis_db": _database(parts.path)} if parts.path.strip("/") else {}
+    section |= {"redis_username": user} if user else {}
+    known = _SENTINEL_PARAMETERS if topology == "sentinel" else _FAILING_OVER
+    return section | {_field(name, known, scheme): value for name, value in query.items()}
+
+
 def _mongodb(url: str) -> dict[str, Any]:
-    """Several hosts have commas between, which is no URL as the standard library knows it."""
+    parts, user, hosts, query = _several(url, "mongodb://host:port,host:port/database?keyspace=…")
+    section: dict[str, Any] = {"backend": "mongodb", "mongodb_host": hosts}
+    section |= {"mongodb_database": parts.path.strip("/")} if parts.path.strip("/") else {}
+    section |= {"mongodb_username": user} if user else {}
+    return section | {_field(name, _MONGODB_PARAMETERS, "mongodb"): value for name, value in query.items()}
+
+
+def _several(url: str, form: str) -> tuple[urllib.parse.SplitResult, str, str, dict[str, str]]:
+    """Return the parts, user, hosts and parameters of a URL with several hosts.
+
+    They have commas between, which is no URL as the standard library knows it.
+    """
     try:
         parts = urllib.parse.urlsplit(url)
         query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
-        raise ConfigurationError(
-            "this mongodb URL is malformed; its form is mongodb://host:port,host:port/database?keyspace=…"
-        ) from error
+        kind = url.partition("://")[0]
+        raise ConfigurationError(f"this {kind} URL is malformed; its form is {form}") from error
     user, _, hosts = parts.netloc.rpartition("@")
     if ":" in user:
         raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
-    section: dict[str, Any] = {"backend": "mongodb", "mongodb_host": hosts}
-    section |= {"mongodb_database": parts.path.strip("/")} if parts.path.strip("/") else {}
-    section |= {"mongodb_username": urllib.parse.unquote(user)} if user else {}
-    return section | {_field(name, _MONGODB_PARAMETERS, "mongodb"): value for name, value in query.items()}
+    return parts, urllib.parse.unquote(user), hosts, query
 
 
 def _file_path(parts: urllib.parse.SplitResult) -> str:

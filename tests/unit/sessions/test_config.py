@@ -59,6 +59,13 @@ def test_what_kubernetes_sets_beside_a_service_is_no_setting() -> None:
     assert SessionStorage.from_environment(environ) == SessionStorage()
 
 
+def test_several_servers_are_a_list_or_one_text() -> None:
+    section = {"backend": "redis", "redis_sentinel_service": "chat"}
+    text = SessionStorage.from_mapping(section | {"redis_sentinels": "a:1, b:2"})
+    assert text == SessionStorage.from_mapping(section | {"redis_sentinels": ["a:1", "b:2"]})
+    assert text.redis_sentinels == ("a:1", "b:2")
+
+
 UNUSABLE_FILES = [
     pytest.param(None, "No such file", id="absent"),
     pytest.param(b"", "no session_storage section", id="empty"),
@@ -102,6 +109,17 @@ REFUSED = [
     pytest.param(REDIS | {"operation_timeout": 0}, "above 0", id="no time"),
     pytest.param(REDIS | {"default_ttl": -1}, "below 0", id="a negative life"),
     pytest.param(REDIS | {"keyspace": "A_b"}, "DNS label", id="a keyspace that is none"),
+    pytest.param({"backend": "redis", "redis_sentinels": ["h"]}, "redis_sentinel_service", id="no service"),
+    pytest.param(REDIS | {"redis_sentinel_service": "s"}, "set both", id="a service without sentinels"),
+    pytest.param(REDIS | {"redis_sentinels": "s", "redis_sentinel_service": "s"}, "both set", id="host and sentinels"),
+    pytest.param(REDIS | {"redis_cluster": True, "redis_cluster_nodes": "n"}, "both set", id="host and nodes"),
+    pytest.param({"backend": "redis", "redis_cluster_nodes": ["n"]}, "redis_cluster: true", id="nodes of no cluster"),
+    pytest.param(
+        {"backend": "redis", "redis_cluster_nodes": ["n:x"], "redis_cluster": 1}, "host:port", id="a bad node"
+    ),
+    pytest.param(REDIS | {"redis_cluster": True, "redis_db": 1}, "database 0", id="a database of a cluster"),
+    pytest.param(REDIS | {"redis_cluster_nodes": 7}, "list of texts", id="nodes that are a number"),
+    pytest.param(REDIS | {"failover_timeout": 0}, "above 0", id="no time to fail over"),
     pytest.param(REDIS | {"redis_ca_file": "/ca"}, "redis_tls: true", id="an authority without tls"),
     pytest.param(REDIS | {"redis_password_file": "/a", "redis_password_env": "B"}, "both set", id="two passwords"),
     pytest.param(REDIS | {"redis_username_file": "/a", "redis_username": "b"}, "both set", id="two usernames"),
@@ -129,6 +147,31 @@ URLS = [
         "redis://me@h:7000/2", REDIS | {"redis_username": "me", "redis_port": 7000, "redis_db": 2}, id="parts"
     ),
     pytest.param("rediss://h?ca_file=/ca", REDIS | {"redis_tls": True, "redis_ca_file": "/ca"}, id="tls"),
+    pytest.param(
+        "redis+sentinel://a:1,b:2,c/3?service=chat&sentinel_username=u&sentinel_password_file=/p&failover_timeout=9",
+        {
+            "backend": "redis",
+            "redis_sentinels": ("a:1", "b:2", "c"),
+            "redis_sentinel_service": "chat",
+            "redis_db": 3,
+            "redis_sentinel_username": "u",
+            "redis_sentinel_password_file": "/p",
+            "failover_timeout": 9.0,
+        },
+        id="sentinels",
+    ),
+    pytest.param(
+        "rediss+cluster://me@a:1,[::1]:2?keyspace=chat",
+        {
+            "backend": "redis",
+            "redis_cluster": True,
+            "redis_cluster_nodes": ("a:1", "[::1]:2"),
+            "redis_tls": True,
+            "redis_username": "me",
+            "keyspace": "chat",
+        },
+        id="cluster",
+    ),
     pytest.param("redis://[::1]:7000/", REDIS | {"redis_host": "::1", "redis_port": 7000}, id="IPv6"),
     pytest.param(
         "redis://h?keyspace=chat&username=u&password_file=/p%20w&operation_timeout=1.5",
@@ -156,7 +199,13 @@ def test_a_url_is_a_section(url: str, section: dict[str, Any]) -> None:
         pytest.param("redis://h?keyspace", "malformed", id="a parameter without value"),
         pytest.param("redis://h/chat", "keyspace=", id="a name as database"),
         pytest.param("redis://", "redis_host", id="no host"),
-        pytest.param("redis+sentinel://h", "known are", id="a topology to come"),
+        pytest.param("redis+sentinel://h", "redis_sentinel_service", id="sentinels without a service"),
+        pytest.param("redis+sentinel://?service=chat", "host:port", id="no sentinel"),
+        pytest.param("redis+sentinel://:geheim@h?service=chat", r"\?password_file=", id="a password of sentinels"),
+        pytest.param("redis+sentinel://h?servce=chat", "did you mean 'service'", id="a service misspelt"),
+        pytest.param("redis+cluster://h?service=chat", "not a parameter", id="a service of a cluster"),
+        pytest.param("redis+cluster://h/1", "database 0", id="a database of a cluster"),
+        pytest.param("redis+clutser://h", "known are", id="a topology misspelt"),
     ],
 )
 def test_a_url_that_is_none_is_refused_and_not_quoted(url: str, message: str) -> None:

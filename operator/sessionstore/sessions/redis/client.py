@@ -7,14 +7,15 @@ The one place that retries. Only the store above calls this; no driver type or e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sessionstore.sessions import retry
 from sessionstore.sessions.config import SessionStorage
 from sessionstore.sessions.exceptions import Unavailable, Unreadable
-from sessionstore.sessions.redis import connecting, topologies
+from sessionstore.sessions.record import Health
+from sessionstore.sessions.redis import connecting, health, topologies, waits
+from sessionstore.sessions.redis.attempts import Attempts
 from sessionstore.sessions.redis.failures import Failure, Manner, failure_of, manner_of, translate
 from sessionstore.sessions.redis.resp import Argument, Refusal, pack, pack_all
 from sessionstore.sessions.redis.script import Script
@@ -23,8 +24,6 @@ from sessionstore.sessions.redis.topology import Route
 
 __all__ = ["Argument", "Client", "Script"]
 
-MOST_REDIRECTS = 16
-"""More would be servers that point at each other; a map that is being changed settles within a few."""
 _ASKING = pack(("ASKING",))
 _TIME = pack(("TIME",))
 
@@ -54,7 +53,8 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._dialer = connecting.Dialer(config, connecting.data_login(config), self._clock, config.redis_db)
         self._topology = topologies.make(config, self._dialer)
-        self._patience = config.operation_timeout
+        fails_over = self._topology.fails_over
+        self._patience = max(config.failover_timeout, self._timeout) if fails_over else self._timeout
 
     @property
     def epoch(self) -> int:
@@ -102,12 +102,44 @@ class Client:
         return found
 
     async def read_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands that change nothing, in one round trip; an error of one stands in its place as Unreadable."""
-        if not commands:
-            return []
-        request = _Request(pack_all(commands), None, len(commands), True)
-        answers = await self._answer(request, writes=False)
-        return [self._in_place(*pair) for pair in zip(commands, answers, strict=True)]
+        """Run commands that change nothing; an error of one stands in its place as Unreadable. Raises: Unavailable.
+
+        One round trip for each server that has to do with it, to all of them at once.
+        """
+        groups = await self._by_node(commands)
+        found: list[Any] = [None] * len(commands)
+        batches = [self._batch([commands[index] for index in group]) for group in groups]
+        for group, answers in zip(groups, await asyncio.gather(*batches), strict=True):
+            for index, answer in zip(group, answers, strict=True):
+                found[index] = answer
+        return found
+
+    async def wait_for_any(
+        self, streams: Mapping[str, Argument], seconds: float, *, count: int = 1000
+    ) -> list[tuple[str, list[Any]]]:
+        """Wait until one of `streams` has entries behind its id, for `seconds` at most.
+
+        One server holds one question open for all streams, on a connection apart. Several servers are asked again and
+        again, all streams of one in a round trip: a question over several slots is refused, and one connection for
+        each slot would be many.
+
+        Args:
+            streams: key -> id behind which to read.
+            count: entries of one stream at most.
+        Returns: (key, [[id, [field, value, …]], …]) of each stream that has some; nothing when the time is over.
+        Raises: Unavailable, Unreadable.
+        """
+        question = waits.Question(streams, seconds, count)
+        if self._topology.shards:
+            return await question.poll(self.read_many)
+        try:
+            return await question.block(self._topology, self._timeout, self._patience)
+        except Failure as failure:
+            raise self._translate(failure, False) from failure
+
+    async def health(self) -> Health:
+        """Say in words whether the servers can be used. Raises nothing of what it looks for."""
+        return await health.look(self._topology, self._config, topologies.spelled(self._config))
 
     # -- the inner workings ---------------------------------------------------------------------
 
@@ -145,10 +177,10 @@ class Client:
     async def _persist(self, request: _Request, failure: Failure | None, deadline: float) -> Any:
         """Go again for as long as that can do no harm and there is time. Raises: Failure."""
         assert self._loop is not None
-        attempts = _Attempts(deadline, self._loop, self._topology.fails_over)
+        attempts = Attempts(deadline, self._loop, fails_over=self._topology.fails_over)
         while True:
             if failure is not None:
-                await attempts.before_another(failure, request.again)
+                await attempts.before_another(failure, again=request.again)
             try:
                 route = await self._topology.route(request.key, failure, deadline)
                 answer = await self._send(route, request, deadline)
@@ -192,43 +224,41 @@ class Client:
 
         wire.send(_TIME, now, now + self._timeout).add_done_callback(told)
 
-    def _in_place(self, command: Command, answer: Any) -> Any:
+    async def _by_node(self, commands: Sequence[Command]) -> list[list[int]]:
+        """Return the positions of commands that one server answers, server by server."""
+        if not self._topology.shards or not commands:
+            return [list(range(len(commands)))] if commands else []
+        keys = [_key_of(command) for command in commands]
+        if self._topology.node(keys[0]) is None:
+            # Any command makes the map known.
+            await self._answer(_Request(_TIME, keys[0], None, True), writes=False)
+        groups: dict[int, list[int]] = {}
+        for index, key in enumerate(keys):
+            groups.setdefault(id(self._topology.node(key)), []).append(index)
+        return list(groups.values())
+
+    async def _batch(self, commands: Sequence[Command]) -> list[Any]:
+        request = _Request(pack_all(commands), _key_of(commands[0]), len(commands), True)
+        answers = await self._answer(request, writes=False)
+        return [await self._in_place(*pair) for pair in zip(commands, answers, strict=True)]
+
+    async def _in_place(self, command: Command, answer: Any) -> Any:
         if type(answer) is not Refusal:
             return _pairs(answer) if command[0] == "HGETALL" else answer
-        translated = self._translate(failure_of(answer), False)
+        failure = failure_of(answer)
+        try:
+            if manner_of(failure, fails_over=self._topology.fails_over) is not Manner.RAISE:
+                # The batch reached a server that does not keep this key any more, or not yet: alone it finds its way.
+                return await self.read(*command)
+        except Unreadable as error:
+            return error
+        translated = self._translate(failure, False)
         if isinstance(translated, Unreadable):
             return translated
         raise translated
 
     def _translate(self, failure: Failure, writes: bool) -> Unavailable | Unreadable:
         return translate(failure, topologies.spelled(self._config), writes=writes)
-
-
-class _Attempts:
-    """Decides on each further attempt of one command, and waits for its time."""
-
-    def __init__(self, deadline: float, loop: asyncio.AbstractEventLoop, fails_over: bool) -> None:
-        self._pauses = retry.pauses(deadline, loop.time)
-        self._fails_over = fails_over
-        self._forgiven = False
-        self._redirects = 0
-
-    async def before_another(self, failure: Failure, again: bool) -> None:
-        """Return when it is time for the next attempt. Raises: `failure`, where there is none."""
-        manner = manner_of(failure, fails_over=self._fails_over)
-        if failure.unknown and not again:
-            raise failure
-        if manner is Manner.FOLLOW and self._fails_over and self._redirects < MOST_REDIRECTS:
-            self._redirects += 1
-            return
-        if manner is Manner.ONCE and not self._forgiven:
-            self._forgiven = True
-        elif manner is not Manner.WAIT:
-            raise failure
-        pause = next(self._pauses, None)
-        if pause is None:
-            raise failure
-        await asyncio.sleep(pause)
 
 
 def _key_of(command: Command) -> Argument | None:

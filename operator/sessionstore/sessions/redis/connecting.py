@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +156,7 @@ class Dialer:
             raise
         if self._clock is not None and isinstance(time, list):
             self._clock.set(time, began, wire.loop.time())
-        return wire, _greeting(hello)
+        return wire, greeting_of(hello)
 
 
 def _take_over(connection: Any) -> Wire:
@@ -176,7 +175,7 @@ def _take_over(connection: Any) -> Wire:
     return wire
 
 
-def _greeting(hello: Any) -> Greeting:
+def greeting_of(hello: Any) -> Greeting:
     """Read HELLO's answer; a server that refuses it is spoken to all the same."""
     if not isinstance(hello, list):
         return Greeting()
@@ -205,13 +204,16 @@ def data_login(config: SessionStorage) -> Login:
     )
 
 
-def split_addresses(text: str, default_port: int) -> Sequence[Address]:
-    """Read `host:port,host:port`; ports may be left out. Raises: ConfigurationError."""
-    return [_address(part.strip(), default_port) for part in text.split(",") if part.strip()]
+def sentinel_login(config: SessionStorage) -> Login:
+    """Return who we are to the sentinels."""
+    return Login(
+        config.redis_sentinel_username, config.redis_sentinel_username_file, config.redis_sentinel_password_file
+    )
 
 
-def _address(text: str, default_port: int) -> Address:
+def address_of(text: str, default_port: int) -> Address:
+    """Read `host`, `host:port` or `[::1]:port`, as the configuration has checked it."""
     host, colon, port = text.rpartition(":")
-    if not colon or (port and "]" in port):
+    if not colon or "]" in port:
         host, port = text, str(default_port)
     return Address(host.strip("[]"), int(port))

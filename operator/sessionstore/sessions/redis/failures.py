@@ -38,6 +38,7 @@ class Failure(Exception):
         reason: as of `Unavailable`.
         unknown: the server may have carried the command out. False is certain: it was not sent, or was refused.
         code: the first word of the server's refusal; "" where there was none.
+        host: of the server that refused, where a refusal may point to another port of the same host; else "".
     """
 
     def __init__(self, text: str, reason: str, *, unknown: bool = False, code: str = "") -> None:
@@ -46,6 +47,7 @@ class Failure(Exception):
         self.reason = reason
         self.unknown = unknown
         self.code = code
+        self.host = ""
 
 
 class Manner(Enum):
@@ -70,6 +72,8 @@ _MANNERS = {
     "BUSY": Manner.WAIT,
     "UNBLOCKED": Manner.WAIT,
 }
+# code -> what a person could do about it, where the text does not say.
+_HINTS = {"MOVED": " (this server is part of a Redis Cluster: set redis_cluster: true)"}
 # What a primary says while another one takes its place.
 _CHANGING_OVER = frozenset({"READONLY", "NOREPLICAS"})
 
@@ -101,5 +105,5 @@ def translate(failure: Failure, where: str, *, writes: bool) -> Unavailable | Un
     if failure.code == "WRONGTYPE":
         return Unreadable("it is of another type than this library writes")
     doubt = "; whether the write happened is not known, so read before you write again"
-    said = failure.text.rstrip(".") + (doubt if writes and failure.unknown else "")
+    said = failure.text.rstrip(".") + _HINTS.get(failure.code, "") + (doubt if writes and failure.unknown else "")
     return Unavailable(f"{where}: {said}", failure.reason)

@@ -92,8 +92,9 @@ class Lanes:
 class Node:
     """One server."""
 
-    def __init__(self, dial: Dial) -> None:
+    def __init__(self, dial: Dial, host: str = "") -> None:
         """Prepare; `dial` makes a connection and raises Failure."""
+        self.host = host
         self.shared = Lanes(dial, SHARED_WIRES, BUSY)
         self._large = Lanes(dial, LARGE_WIRES, 1)
         self._dial = dial

@@ -29,10 +29,12 @@ class Topology(Protocol):
 
     Attributes:
         fails_over: others may take over from a server that is lost, and this finds them.
+        shards: keys are on several servers.
         epoch: grows with each connection to a server that there was none to: it may have been restarted, or replaced.
     """
 
     fails_over: bool
+    shards: bool
     epoch: int
 
     def node(self, key: Argument | None) -> Node | None:
@@ -53,6 +55,8 @@ class Topology(Protocol):
 
 class Single:
     """One server at a time."""
+
+    shards = False
 
     def __init__(self, find: Find, dialer: Dialer, *, fails_over: bool) -> None:
         """Prepare. `find` connects to the server that is to be used, and raises Failure."""
