@@ -14,6 +14,7 @@ import pytest
 
 from sessionstore.sessions import (
     ConfigurationError,
+    Lifetime,
     SessionKey,
     SessionStorage,
     Store,
@@ -226,18 +227,34 @@ async def test_a_user_without_the_rights_is_told_apart(server: redis_server.Redi
     assert caught.value.reason == "permission"
 
 
-DAMAGE = [
-    pytest.param(lambda redis, key: redis.set(key, "x"), id="another type"),
+def headed(change):
+    """Damage a record's head: `change` is given its words, and changes them in place."""
+
+    def damage(redis, key: str) -> None:
+        words = redis.hget(key, "h").split(b" ")
+        change(words)
+        redis.hset(key, "h", b" ".join(words))
+
+    return damage
+
+
+ENTRY_DAMAGE = [
     pytest.param(lambda redis, key: redis.hset(key, "j", "{"), id="a torn entry"),
+    pytest.param(lambda redis, key: redis.hset(key, "j", '{"sessionId":"t"}'), id="another entry"),
     pytest.param(lambda redis, key: redis.hdel(key, "j"), id="no entry"),
-    pytest.param(lambda redis, key: redis.hdel(key, "r"), id="no revision"),
-    pytest.param(lambda redis, key: redis.hset(key, "r", "many"), id="a revision that is no number"),
-    pytest.param(lambda redis, key: redis.hset(key, "s", "frozen"), id="a status of a later version"),
-    pytest.param(lambda redis, key: redis.hdel(key, "n:s"), id="a transcript without length"),
+]
+HEAD_DAMAGE = [
+    pytest.param(lambda redis, key: redis.set(key, "x"), id="another type"),
+    pytest.param(lambda redis, key: redis.hdel(key, "h"), id="no head"),
+    pytest.param(lambda redis, key: redis.hset(key, "h", ""), id="an empty head"),
+    pytest.param(headed(lambda words: words.__setitem__(0, b"many")), id="a revision that is no number"),
+    pytest.param(headed(lambda words: words.__setitem__(1, b"frozen")), id="a status of a later version"),
+    pytest.param(headed(lambda words: words.__setitem__(12, b"-1")), id="a transcript of less than no lines"),
+    pytest.param(headed(lambda words: words.pop(11)), id="a transcript without generation"),
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", HEAD_DAMAGE + ENTRY_DAMAGE)
 async def test_a_damaged_record_is_unreadable_and_named(
     server: redis_server.RedisServer, store: Store, names: layout.KeyNames, damage
 ) -> None:
@@ -247,7 +264,7 @@ async def test_a_damaged_record_is_unreadable_and_named(
         await store.get("k")
 
 
-@pytest.mark.parametrize("damage", [d for d in DAMAGE if d.id not in ("a torn entry", "no entry")])
+@pytest.mark.parametrize("damage", HEAD_DAMAGE)
 async def test_a_damaged_record_is_not_written_over(
     server: redis_server.RedisServer, store: Store, names: layout.KeyNames, damage
 ) -> None:
@@ -256,7 +273,7 @@ async def test_a_damaged_record_is_not_written_over(
     with pytest.raises(Unreadable, match="main/k"):
         await store.append("k", [b"3"])
     with server.admin() as admin:
-        assert admin.lrange("s".join(names.transcript_parts("main", "k")), 0, -1) == [b"1", b"2"]
+        assert admin.lrange(names.transcript("main", "k", "s"), 0, -1) == [b"1", b"2"]
 
 
 CHANGES = [
@@ -264,21 +281,33 @@ CHANGES = [
     pytest.param(lambda store: store.append("k", [b"3"]), id="append"),
     pytest.param(lambda store: store.rewrite("k", [b"3"]), id="rewrite"),
     pytest.param(lambda store: store.delete("k"), id="delete"),
+    pytest.param(lambda store: store.archive("k"), id="archive"),
+    pytest.param(lambda store: store.touch("k", lifetime=Lifetime(ttl_ms=600_000)), id="a lifetime"),
 ]
+NEEDS = {
+    "set": ["xadd", "zadd", "hset"],
+    "append": ["xadd", "zadd", "hset", "rpush"],
+    "rewrite": ["xadd", "zadd", "hset", "rpush", "ltrim"],
+    "delete": ["xadd", "zrem", "hset", "hdel", "unlink"],
+    "archive": ["xadd", "zadd", "zrem", "hset"],
+    "a lifetime": ["xadd", "zadd", "hset"],
+}
 
 
-@pytest.mark.parametrize("right", ["xadd", "zadd", "zrem", "hset"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [pytest.param(*case.values, right, id=f"{case.id}, {right}") for case in CHANGES for right in NEEDS[case.id]],
+)
 async def test_a_change_that_lacks_a_right_half_way_is_not_begun(
     server: redis_server.RedisServer, keyspace: str, store: Store, change, right: str
 ) -> None:
-    before = await store.get("k"), await store.read("k"), await store.list()
+    before = await store.get("k"), await store.read("k"), await store.list(), await store.stats()
     with server.admin() as admin:
         admin.execute_command("ACL", "SETUSER", f"gateway-{keyspace}", f"-{right}")
     with pytest.raises(Unavailable) as caught:
         await change(store)
     assert caught.value.reason == "permission"
-    assert (await store.get("k"), await store.read("k"), await store.list()) == before
+    assert (await store.get("k"), await store.read("k"), await store.list(), await store.stats()) == before
 
 
 @pytest.mark.parametrize("of", [layout.KeyNames.index, layout.KeyNames.feed], ids=["the index", "the feed"])
@@ -298,7 +327,7 @@ async def test_a_transcript_that_lost_lines_is_unreadable(
     server: redis_server.RedisServer, store: Store, names: layout.KeyNames
 ) -> None:
     with server.admin() as admin:
-        admin.lpop("s".join(names.transcript_parts("main", "k")))
+        admin.lpop(names.transcript("main", "k", "s"))
     for call in (store.read("k"), store.append("k", [b"3"]), store.rewrite("k", [])):
         with pytest.raises(Unreadable, match="should have 2 lines and has 1"):
             await call
@@ -315,7 +344,7 @@ async def test_a_lost_record_is_told_by_list_and_cleared_by_delete(
     assert (await store.list()).items == ()
 
 
-@pytest.mark.parametrize(("field", "value"), [("layout", 2), ("buckets", 128)])
+@pytest.mark.parametrize(("field", "value"), [("layout", 1), ("layout", 3), ("buckets", 128)])
 async def test_a_keyspace_that_is_laid_out_otherwise_is_refused(
     server: redis_server.RedisServer, redis_config: SessionStorage, names: layout.KeyNames, field: str, value: int
 ) -> None:
@@ -354,14 +383,21 @@ async def test_the_layout_is_the_documented_one(
     b, x = (layout.bucket_of("main", name) for name in ("k", "s.jsonl.bak.1"))
     with server.admin() as admin:
         found = {key.decode() for key in admin.keys(f"sst:{keyspace}:*")}
-        assert admin.hgetall(names.meta) == {b"layout": b"1", b"buckets": b"64"}
+        meta = admin.hgetall(names.meta)
         record = admin.hgetall(names.entry("main", "k"))
         event = admin.xrevrange(names.feed(b), count=1)[0][1]
     p = f"sst:{keyspace}"
     assert found == {
-        f"{p}:meta", f"{p}:{{b{b}}}:e:main:k", f"{p}:{{b{b}}}:t:main:s:k", f"{p}:{{b{b}}}:i", f"{p}:{{b{b}}}:f",
+        f"{p}:meta", f"{p}:{{b{b}}}:e:main:k", f"{p}:{{b{b}}}:t:s:main:k", f"{p}:{{b{b}}}:i", f"{p}:{{b{b}}}:f",
         f"{p}:{{b{x}}}:a", f"{p}:{{b{x}}}:x:main:s.jsonl.bak.1", f"{p}:d", f"{p}:d:d",
     }  # fmt: skip
-    assert set(record) == {b"j", b"r", b"s", b"c", b"u", b"w", b"t", b"sid", b"g:s", b"n:s"}
-    assert event == {b"a": b"main", b"k": b"k", b"r": b"2", b"o": b"append"}
+    assert (meta.pop(b"layout"), meta.pop(b"buckets"), meta.keys()) == (b"2", b"64", {b"id"})
+    session = await store.get("k")
+    assert record == {
+        b"h": b"2 active %d %d %d 0 0 0 - - 617b8554 0 2 s"
+        % (session.created_ms, session.updated_ms, session.written_ms),
+        b"j": b'{"sessionId":"s"}',
+        b"a": b"\n\n\ns",
+    }
+    assert event == {b"e": b"2 append main:k"}
     assert SessionKey("main", "k") == (await store.list()).items[0].key

@@ -27,10 +27,10 @@ def encode(store_id: str, places: Sequence[Place]) -> str:
     return base64.urlsafe_b64encode(json.dumps([store_id, *places], separators=(",", ":")).encode()).decode()
 
 
-def decode(cursor: str, store_id: str, streams: int) -> list[Place]:
-    """Return a cursor's places.
+def split(cursor: str, streams: int) -> tuple[Place, list[Place]]:
+    """Return the id of a cursor's store, and its places.
 
-    Raises: InvalidKey for one that no feed of `streams` streams gave out; FeedLost for another store's.
+    Raises: InvalidKey for one that no feed of `streams` streams gave out.
     """
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
@@ -38,9 +38,15 @@ def decode(cursor: str, store_id: str, streams: int) -> list[Place]:
         raise InvalidKey("the cursor is not one that position or changes gave out") from error
     if not isinstance(found, list) or len(found) != streams + 1 or not all(type(x) in (int, str) for x in found):
         raise InvalidKey("the cursor is not one that position or changes gave out")
-    if found[0] != store_id:
+    return found[0], found[1:]
+
+
+def decode(cursor: str, store_id: str, streams: int) -> list[Place]:
+    """Return a cursor's places. Raises: as `split`; FeedLost for another store's."""
+    of, places = split(cursor, streams)
+    if of != store_id:
         raise FeedLost("the cursor is another store's, or the store lost its data since; take a new position and walk")
-    return found[1:]
+    return places
 
 
 def check_reach(first: int, seen: Place, end: int) -> int:

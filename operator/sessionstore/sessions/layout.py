@@ -1,7 +1,7 @@
 """How a keyspace lies in Redis: key names, buckets, and what a user of it must be allowed. Pure.
 
 The redis backend reads and writes by it; the operator makes ACL users by it. docs/design/0001-identity.md,
-"Redis layout, version 1", is the contract: a change here needs a new LAYOUT.
+"Redis layout, version 2", is the contract: a change here needs a new LAYOUT.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sessionstore.sessions.exceptions import ConfigurationError
 
-LAYOUT = 1
+LAYOUT = 2
 BUCKETS = 64
 FEED_LENGTH = 20_000
 """Events that a bucket's feed keeps, roughly: Redis trims whole nodes of its radix tree."""
@@ -42,18 +42,27 @@ GATEWAY_COMMANDS: tuple[str, ...] = (
     "+hdel",
     "+hmget",
     "+hgetall",
-    "+hincrby",
     "+hkeys",
+    "+hlen",
     "+llen",
     "+lrange",
+    "+ltrim",
     "+rpush",
     "+sadd",
     "+srem",
     "+smembers",
     "+zadd",
+    "+zcard",
+    "+zcount",
     "+zrem",
+    "+zrangebyscore",
     "+zrevrangebyscore",
     "+xadd",
+    # the feed
+    "+xlen",
+    "+xrange",
+    "+xread",
+    "+xrevrange",
 )
 """The ACL rules of a gateway's or a migration's user, as `ACL SETUSER` takes them, beside `resetchannels -@all` and
 `~` with `key_pattern`. An allow-list: `+@all -@dangerous` still lets SCAN, RANDOMKEY and DBSIZE see other keyspaces.
@@ -106,20 +115,32 @@ class KeyNames:
 
     @property
     def meta(self) -> str:
-        """Hash: `layout`, `buckets`."""
+        """Hash: `layout`, `buckets`, `id`."""
         return f"sst:{self.keyspace}:meta"
 
     def entry(self, agent: str, key: str) -> str:
         """Hash: the session's record."""
         return f"{self._bucket(bucket_of(agent, key))}:e:{agent}:{key}"
 
-    def transcript_parts(self, agent: str, key: str) -> tuple[str, str]:
-        """Return what stands before and behind a transcript id in the key of that transcript's list."""
-        return f"{self._bucket(bucket_of(agent, key))}:t:{agent}:", f":{key}"
+    def transcript(self, agent: str, key: str, transcript_id: str) -> str:
+        """List: the lines of a transcript. Its id holds no `:`."""
+        return f"{self._bucket(bucket_of(agent, key))}:t:{transcript_id}:{agent}:{key}"
+
+    def lease(self, agent: str, key: str) -> str:
+        """String: the session's lease."""
+        return f"{self._bucket(bucket_of(agent, key))}:l:{agent}:{key}"
 
     def index(self, bucket: int) -> str:
-        """Sorted set: `member` of each session that is not deleted, by `updated_ms`."""
+        """Sorted set: `member` of each active session, by `updated_ms`."""
         return f"{self._bucket(bucket)}:i"
+
+    def archived(self, bucket: int) -> str:
+        """Sorted set: `member` of each archived session, by `updated_ms`."""
+        return f"{self._bucket(bucket)}:ia"
+
+    def expiring(self, bucket: int) -> str:
+        """Sorted set: `member` of each session that will expire, by `expires_ms`."""
+        return f"{self._bucket(bucket)}:z"
 
     def feed(self, bucket: int) -> str:
         """Stream: the changes of the bucket."""

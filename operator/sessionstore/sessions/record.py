@@ -20,9 +20,17 @@ MAX_LIFETIME_MS = 100 * 365 * 24 * 3600 * 1000
 MAX_TEXT_BYTES = 1024
 """Of a title, a reason, a tag, a lease's holder."""
 MAX_TAGS = 64
+SEALED_ENTRY, SEALED_TEXT = b'{"$encrypted":', "$encrypted:"
+"""How an encrypted entry begins, and an encrypted text (sessions/encryption/)."""
+MAX_SEALED_ENTRY_BYTES = 12 * 1024 * 1024
+MAX_SEALED_TEXT_BYTES = 2048
+"""Encryption makes longer by a third and a little: what may be kept in plain may be kept encrypted."""
 DEFAULT_AGENT = "main"
 
 _AGENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONTROL = re.compile("[\x00-\x1f]")
+_PATH = re.compile(r"[/\\]")
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _AGENT_PREFIX = re.compile(r"agent:([A-Za-z0-9._-]{1,64}):")
 
 
@@ -108,9 +116,17 @@ def check_text(text: str, what: str) -> str:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise InvalidEntry(f"{what} holds a lone surrogate at position {error.start}") from error
-    if not 1 <= size <= MAX_TEXT_BYTES or any(ord(c) < 32 for c in text):
+    most = MAX_SEALED_TEXT_BYTES if text.startswith(SEALED_TEXT) else MAX_TEXT_BYTES
+    if not 1 <= size <= most or _CONTROL.search(text):
         raise InvalidEntry(f"{what} is not 1-{MAX_TEXT_BYTES} bytes without control characters")
     return text
+
+
+def _check_size(raw: bytes) -> bytes:
+    most = MAX_SEALED_ENTRY_BYTES if raw.startswith(SEALED_ENTRY) else MAX_ENTRY_BYTES
+    if len(raw) > most:
+        raise InvalidEntry(f"entry has {len(raw)} bytes; at most {most} are allowed")
+    return raw
 
 
 class Status(StrEnum):
@@ -127,17 +143,27 @@ class Entry(Mapping[str, Any]):
     `Entry.of(b'{"n":1e2}').raw` gives those bytes back; so do unknown fields and big integers.
     """
 
-    __slots__ = ("_data", "raw")
+    __slots__ = ("_parsed", "raw")
 
     def __init__(self, raw: bytes) -> None:
         """Take `raw`, the UTF-8 bytes of one JSON object. Raises: InvalidEntry."""
-        if len(raw) > MAX_ENTRY_BYTES:
-            raise InvalidEntry(f"entry has {len(raw)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
+        _check_size(raw)
         try:
-            self._data: dict[str, Any] = rawjson.parse_object(raw)
+            self._parsed: dict[str, Any] | None = rawjson.parse_object(raw)
         except rawjson.RawJSONError as error:
             raise InvalidEntry(str(error)) from error
         self.raw = raw
+
+    @classmethod
+    def known(cls, raw: bytes, parsed: dict[str, Any] | None = None) -> Entry:
+        """Take bytes that are known to be an entry's; they are parsed when they are first looked into.
+
+        Args:
+            parsed: what they say, where that is at hand.
+        """
+        entry = cls.__new__(cls)
+        entry._parsed, entry.raw = parsed, raw
+        return entry
 
     @classmethod
     def of(cls, value: EntryLike) -> Entry:
@@ -152,13 +178,24 @@ class Entry(Mapping[str, Any]):
             except UnicodeEncodeError as error:
                 raise InvalidEntry(f"entry holds a lone surrogate at position {error.start}; escape it") from error
         try:
-            return cls(rawjson.dump(dict(value)))
+            fields = dict(value)
+            raw = rawjson.dump(fields)
         except (TypeError, ValueError) as error:
             raise InvalidEntry(f"entry cannot be written as JSON: {error}") from error
+        # What is read back from a flat one is what was given; anything else may hold a key twice, or a tuple.
+        if all(type(name) is str and type(item) in _SCALARS for name, item in fields.items()):
+            return cls.known(_check_size(raw), fields)
+        return cls(raw)
 
     def with_fields(self, fields: Mapping[str, Any]) -> Entry:
         """Return this entry with top-level `fields` set; all others keep their bytes."""
         return Entry(rawjson.replace_members(self.raw, fields))
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        if self._parsed is None:
+            self._parsed = rawjson.parse_object(self.raw)
+        return self._parsed
 
     @property
     def session_id(self) -> str | None:
@@ -176,7 +213,7 @@ class Entry(Mapping[str, Any]):
     def transcript_id(self) -> str | None:
         """The stem of the transcript that this entry names: of `sessionFile`, else `sessionId`."""
         file = self._data.get("sessionFile")
-        name = re.split(r"[/\\]", file)[-1] if isinstance(file, str) else ""
+        name = _PATH.split(file)[-1] if isinstance(file, str) else ""
         named = name.removesuffix(".jsonl") if name.endswith(".jsonl") else self.session_id
         if not named:
             return None

@@ -16,8 +16,11 @@ NAMES = layout.KeyNames("chat")
     [
         (NAMES.meta, "sst:chat:meta"),
         (NAMES.entry("main", "agent:main:main"), "sst:chat:{b31}:e:main:agent:main:main"),
-        ("ID".join(NAMES.transcript_parts("main", "agent:main:main")), "sst:chat:{b31}:t:main:ID:agent:main:main"),
+        (NAMES.transcript("main", "agent:main:main", "ID"), "sst:chat:{b31}:t:ID:main:agent:main:main"),
+        (NAMES.lease("main", "agent:main:main"), "sst:chat:{b31}:l:main:agent:main:main"),
         (NAMES.index(7), "sst:chat:{b7}:i"),
+        (NAMES.archived(7), "sst:chat:{b7}:ia"),
+        (NAMES.expiring(7), "sst:chat:{b7}:z"),
         (NAMES.feed(7), "sst:chat:{b7}:f"),
         (NAMES.archives(7), "sst:chat:{b7}:a"),
         (NAMES.documents, "sst:chat:d"),

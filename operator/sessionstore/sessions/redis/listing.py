@@ -7,7 +7,7 @@ its share and again only when that is used up.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from sessionstore.sessions import layout
@@ -25,6 +25,8 @@ class _Bucket:
     index: str
     window: int
     after: Position | None
+    oldest_ms: int | None
+    """Rows from before are not wanted."""
     found: list[Position] = field(default_factory=list)
     """Read and not yet given out, the next one last."""
     complete: bool = False
@@ -35,7 +37,8 @@ class _Bucket:
 
     def command(self) -> tuple[Argument, ...]:
         newest = "+inf" if self.after is None else str(self.after.updated_ms)
-        return "ZREVRANGEBYSCORE", self.index, newest, "-inf", "WITHSCORES", "LIMIT", 0, self.window
+        oldest = "-inf" if self.oldest_ms is None else str(self.oldest_ms)
+        return "ZREVRANGEBYSCORE", self.index, newest, oldest, "WITHSCORES", "LIMIT", 0, self.window
 
     def take_in(self, rows: Sequence[Position]) -> None:
         """Keep what is behind `after`; Redis cuts by score, so rows of its very millisecond come again.
@@ -52,11 +55,21 @@ class _Bucket:
 class Merge:
     """Rows of all buckets behind `after`, newest first."""
 
-    def __init__(self, client: Client, names: layout.KeyNames, after: Position | None, limit: int) -> None:
+    def __init__(
+        self, client: Client, indexes: Sequence[str], after: Position | None, limit: int, oldest_ms: int | None = None
+    ) -> None:
         """Prepare; nothing is read yet. `limit` is what the caller will want, roughly."""
         self._client = client
         window = 4 + 2 * limit // layout.BUCKETS
-        self._buckets = [_Bucket(names.index(bucket), window, after) for bucket in range(layout.BUCKETS)]
+        self._buckets = [_Bucket(index, window, after, oldest_ms) for index in indexes]
+
+    async def rest(self) -> AsyncIterator[list[Position]]:
+        """Go through all rows in no order, some of them at a time."""
+        while left := [bucket for bucket in self._buckets if bucket.dry]:
+            await self._fill(left)
+            for bucket in left:
+                yield bucket.found
+                bucket.found = []
 
     async def take(self, count: int) -> list[Position]:
         """Return the next `count` rows, fewer at the end."""

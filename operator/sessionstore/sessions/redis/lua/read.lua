@@ -1,15 +1,24 @@
--- Read lines of the current transcript, and its head at the same moment. ARGV: 5 start, 6 stop, as Python slices.
-local record, generation, lines = current_transcript()
-if not record then return generation end
+-- Read lines of the current transcript, and its head at the same moment. ARGV: 2 start, 3 stop, as Python slices.
+-- The last of the answer is 1 where the use has to be written down.
+local bad = load()
+if bad then return bad end
+if is_expired() then return {'absent'} end
+bad = unsound()
+if bad then return bad end
 
+-- As transitions.wants_touch: sixteen small writes for each idle time, however often it is read.
+local function wants_touch()
+  local rest = own_idle == '-' and idle or own_idle
+  return expires ~= '0' and rest ~= '0' and now - math.max(written, touched) >= math.floor(rest / 16)
+end
+
+local have = tonumber(lines)
 local function clamp(index)
-  if index < 0 then return math.max(index + lines, 0) end
-  return math.min(index, lines)
+  if index < 0 then return math.max(index + have, 0) end
+  return math.min(index, have)
 end
-local first = clamp(tonumber(ARGV[5]))
-local last = ARGV[6] == '' and lines or clamp(tonumber(ARGV[6]))
+local from = clamp(tonumber(ARGV[2]))
+local to = ARGV[3] == '' and have or clamp(tonumber(ARGV[3]))
 local slice = {}
-if first < last then
-  slice = redis.call('LRANGE', list_name(record.transcript), first, last - 1)
-end
-return {'ok', record.transcript, generation, lines, first, slice}
+if from < to then slice = redis.call('LRANGE', list_name(member, transcript), from, to - 1) end
+return {'ok', transcript, tonumber(generation), have, from, slice, wants_touch() and 1 or 0}

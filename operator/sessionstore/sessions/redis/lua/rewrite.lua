@@ -1,13 +1,14 @@
--- Replace the current transcript's lines. ARGV: 5 unused, 6 generation ('' for any), then the lines.
-local record, generation, lines = current_transcript()
-if not record then return generation end
-local refusal = refuse_lines(generation, lines, '', ARGV[6])
-if refusal then return refusal end
+-- Replace the current transcript's lines. Terms: expected revision, generation, -. ARGV: the lines from 2 on.
+local bad = take() or refuse(first) or unsound()
+if bad then return bad end
+if second ~= '-' and tonumber(second) ~= tonumber(generation) then return conflict() end
 
-local revision = announce(record, 'rewrite')
-local list = list_name(record.transcript)
-redis.call('UNLINK', list)
-push(list, 7)
-redis.call('HSET', KEYS[1], 'g:' .. record.transcript, generation + 1, 'n:' .. record.transcript, #ARGV - 6)
-moved(record, revision)
-return {'ok', record.transcript, generation + 1, #ARGV - 6}
+local list = list_name(member, transcript)
+try_lines('rewrite')
+redis.call('LTRIM', list, 0, -1)
+-- The new behind the old, and then the old away: a right to push that is lacking is told before a line is gone.
+push(list)
+if lines ~= '0' then redis.call('LTRIM', list, lines, -1) end
+generation, lines = generation + 1, #ARGV - 1
+keep()
+return done(transcript, generation, lines)

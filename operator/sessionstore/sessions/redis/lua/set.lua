@@ -1,30 +1,26 @@
--- Write an entry. ARGV: 5 expected revision, 6 entry, 7 its updatedAt, 8 its transcript id, 9 its sessionId; '' for none.
-local record, bad = head()
-if not record then return bad end
-local refusal = refuse(record, ARGV[5])
-if refusal then return refusal end
+-- Write an entry. Terms: expected revision, own time to live, own idle time (`=` for as they are).
+-- ARGV: 2 entry, 3 attributes, 4 the entry's updatedAt (or -), its checksum and transcript id, with spaces between.
+local bad = take() or refuse(first)
+if bad then return bad end
 
-local at = now()
-local revision = announce(record, 'set')
-local created = record.live and record.created or at
-local updated = ARGV[7] ~= '' and ARGV[7] or at
-redis.call('HSET', KEYS[1], 'j', ARGV[6], 'r', revision, 's', record.live and record.status or 'active',
-  'c', created, 'u', updated, 'w', at)
-local generation, lines = '0', '0'
-if ARGV[8] == '' then
-  redis.call('HDEL', KEYS[1], 't')
-else
-  redis.call('HSET', KEYS[1], 't', ARGV[8])
-  redis.call('HSETNX', KEYS[1], 'g:' .. ARGV[8], 0)
-  redis.call('HSETNX', KEYS[1], 'n:' .. ARGV[8], 0)
-  local v = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[8], 'n:' .. ARGV[8])
-  generation, lines = v[1], v[2]
+local said, checksum, named = string.match(ARGV[4], '^(%S+) (%S+) (.*)$')
+local left, left_at
+if named ~= transcript then
+  if transcript ~= '' then left, left_at = 't:' .. transcript, generation .. ' ' .. lines end
+  local kept = named ~= '' and redis.call('HGET', KEYS[1], 't:' .. named)
+  generation, lines = string.match(kept or '0 0', '^(%d+) (%d+)$')
+  if not generation then return {'unreadable', 'one of its transcripts has no generation or length'} end
+  transcript = named
 end
-if ARGV[9] == '' then
-  redis.call('HDEL', KEYS[1], 'sid')
+if status == 'deleted' then status, created = 'active', now end
+if second ~= '=' then own_ttl, own_idle = second, third end
+written, sum = now, checksum
+updated = said == '-' and now or said
+
+try('set')
+if left then
+  keep('j', ARGV[2], 'a', ARGV[3], left, left_at)
 else
-  redis.call('HSET', KEYS[1], 'sid', ARGV[9])
+  keep('j', ARGV[2], 'a', ARGV[3])
 end
-rank(updated)
-return {'ok', {'r', revision, 's', record.live and record.status or 'active', 'c', created, 'u', updated, 'w', at,
-  't', ARGV[8], 'g:' .. ARGV[8], generation, 'n:' .. ARGV[8], lines}}
+return done(head, redis.call('HGET', KEYS[1], 'm'))
