@@ -92,6 +92,21 @@ def replace_members(raw: bytes, fields: Mapping[str, Any]) -> bytes:
     return _encode("".join(pieces) + text[done:])
 
 
+def replace_values(raw: bytes, values: Mapping[str, bytes]) -> bytes:
+    """Put these bytes in place of top-level values; a key that is not there stays away. Nothing else changes.
+
+    They must be JSON values; nothing is checked here.
+
+    Raises: RawJSONError when `raw` is no object.
+    """
+    text, pieces, done = _text(raw), [], 0
+    for member in _members(text):
+        value = _text(values[member.key]) if member.key in values else text[member.start : member.stop]
+        pieces += [text[done : member.start], value]
+        done = member.stop
+    return _encode("".join(pieces) + text[done:])
+
+
 def canonical(raw: bytes) -> bytes:
     """Write an object in the one form that digests use (docs/design/0001-identity.md, "Digest").
 

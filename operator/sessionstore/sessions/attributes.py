@@ -1,12 +1,13 @@
 """What `search` and `invalidate` know of a session beside its marks: its channel, its sender, its own title. Pure.
 
 The entry says it where it does (`channel`, `senderId`, `label`, as OpenClaw writes them); else the key, in OpenClaw's
-form `agent:<agent>:<channel>:<kind>:<peer>…`, tells channel and, in a direct conversation, sender.
+form `agent:<agent>:<channel>:<kind>:<peer>…`, tells channel and, in a direct conversation, sender. An encrypted entry
+carries what it told, encrypted as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sessionstore.sessions.exceptions import InvalidEntry
@@ -29,11 +30,18 @@ def attributes_of(name: SessionKey, entry: Entry) -> Attributes:
     parts = name.key.split(":")
     spoken = parts[2:] if len(parts) > 3 and parts[0] == "agent" else []
     peer = ":".join(spoken[2:]) if len(spoken) > 2 and spoken[1] in _DIRECT else None
+    told, channel = _told(entry), spoken[0] if len(spoken) > 1 else None
     return Attributes(
-        channel=_first([entry.get("channel"), entry.get("lastChannel"), spoken[0] if len(spoken) > 1 else None]),
-        sender=_first([entry.get("senderId"), peer]),
-        title=_first([entry.get("label"), entry.get("displayName"), entry.get("subject")]),
+        channel=_first([told.get("channel"), entry.get("channel"), entry.get("lastChannel"), channel]),
+        sender=_first([told.get("sender"), entry.get("senderId"), peer]),
+        title=_first([told.get("title"), entry.get("label"), entry.get("displayName"), entry.get("subject")]),
     )
+
+
+def _told(entry: Entry) -> Mapping[str, object]:
+    sealed = entry.get("$encrypted")
+    told = sealed.get("told") if isinstance(sealed, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 def _first(values: Iterable[object]) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sessionstore.sessions import layout, record
+from sessionstore.sessions import layers, layout, record
 from sessionstore.sessions.exceptions import ConfigurationError
 from sessionstore.sessions.store import Store
 
@@ -101,6 +101,12 @@ class SessionStorage:
     """Seconds from the last write until a session expires that has no lifetime of its own; 0 is never."""
     idle_ttl: int = 0
     """Seconds from the last read or write until such a session expires; 0 is never. The earlier of the two counts."""
+    encryption_key_files: tuple[str, ...] = ()
+    """Files with one key each, the oldest first: the last one encrypts, each decrypts. None: nothing is encrypted."""
+    encryption_fields: tuple[str, ...] = ()
+    """Encrypt these top-level fields of entries alone, and `transcript` and `title` if they are here. None: all."""
+    encryption_require: bool = False
+    """Refuse what is stored in plain; for stores in which nothing is any more."""
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -130,9 +136,20 @@ class SessionStorage:
             raise ConfigurationError(
                 "mongodb_ca_file is set but mongodb_tls is not; set mongodb_tls: true, or leave it out"
             )
+        self._check_encryption()
         self._check_topology()
         self._check_mongodb()
         self._check_numbers()
+
+    def _check_encryption(self) -> None:
+        if self.encryption_key_files and self.backend == "file":
+            raise ConfigurationError(
+                "encryption_key_files is set and backend is file: OpenClaw reads these files itself and could not any "
+                "more; use directory, redis or mongodb, or leave encryption to the disk"
+            )
+        for name in ("encryption_fields", "encryption_require"):
+            if getattr(self, name) and not self.encryption_key_files:
+                raise ConfigurationError(f"{name} is set but encryption_key_files is not; nothing would be encrypted")
 
     def _check_topology(self) -> None:
         for address in (*self.redis_sentinels, *self.redis_cluster_nodes):
@@ -301,7 +318,7 @@ class Opening:
             await self._store.close()
 
     async def _open(self) -> Store:
-        return _backend(self._config)
+        return layers.over(_backend(self._config), self._config)
 
 
 def open_store(where: str | SessionStorage | Mapping[str, Any] | None = None) -> Opening:

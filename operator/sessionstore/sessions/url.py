@@ -2,6 +2,7 @@
 
 `file:///dir` · `directory:///dir` · `redis://host:port/db?keyspace=…` · `redis+sentinel://host:port,…/db?service=…` ·
 `redis+cluster://host:port,…` · `rediss://…`, `rediss+…` (TLS) · `mongodb://host:port,…/database` · `memory://`
+Any of them with `?encryption_key_files=/old,/new`, `encryption_fields=…`, `encryption_require=true`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ def parse(url: str) -> dict[str, Any]:
 
     Raises: ConfigurationError, which never quotes the URL: somebody may have put a password into it.
     """
+    where, _, query = url.partition("?")
+    parameters = query.split("&") if query else []
+    encryption = [parameter for parameter in parameters if parameter.startswith("encryption_")]
+    others = [parameter for parameter in parameters if parameter not in encryption]
+    section = _store(f"{where}?{'&'.join(others)}" if others else where)
+    return section | dict(urllib.parse.parse_qsl("&".join(encryption), keep_blank_values=True))
+
+
+def _store(url: str) -> dict[str, Any]:
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise ConfigurationError(
