@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 import stat
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from sessionstore.sessions.exceptions import Unavailable, Unreadable
 LOCK_NAME = ".sessionstore.lock"
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".sessionstore-", ".tmp"
 LOCK_TIMEOUT_S = 30.0
-_LOCK_PAUSE_S = 0.005
 _CHUNK = 1024 * 1024
 
 _REASONS = {
@@ -177,8 +176,11 @@ class Directory:
         found = self.stat(name)
         return None if found is None else Measure(found.st_size, found.st_mtime_ns)
 
-    def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, or None where there is no file of that name."""
+    def read(self, name: str, limit: int | None = None) -> bytes | None:
+        """Return a file's bytes, or None where there is no file of that name.
+
+        Raises: Unreadable for what is no plain file, or has more bytes than `limit`.
+        """
         with translated(self.path / name):
             try:
                 descriptor = self._open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -186,6 +188,9 @@ class Directory:
                 return None
             with os.fdopen(descriptor, "rb") as file:
                 _require_plain(descriptor)
+                size = os.fstat(descriptor).st_size
+                if limit is not None and size > limit:
+                    raise Unreadable(f"{self.path / name} has {size} bytes; what is written there has {limit} at most")
                 return file.read()
 
     def replace(self, name: str, data: bytes) -> None:
@@ -252,17 +257,19 @@ class Directory:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._descriptor)
 
     def _wait_for(self, lock: int) -> None:
-        end = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise Unavailable(
-                        f"{self.path / LOCK_NAME} is held by another process for {LOCK_TIMEOUT_S:g} s", "timeout"
-                    ) from None
-                time.sleep(_LOCK_PAUSE_S)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        # The kernel's queue is fair; who only looks now and then may find the lock taken for ever. A wait that is given
+        # up ends when the lock is free, and gives it back at once: the descriptor is closed by then.
+        waiting = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
+        waiting.start()
+        waiting.join(LOCK_TIMEOUT_S)
+        if waiting.is_alive():
+            path = self.path / LOCK_NAME
+            raise Unavailable(f"{path} is held by another process for {LOCK_TIMEOUT_S:g} s", "timeout")
 
 
 def lines_of(data: bytes) -> list[bytes]:
