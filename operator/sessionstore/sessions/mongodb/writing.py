@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
@@ -37,6 +38,8 @@ SKEW_MS = 1_000
 """How far the clocks of two clients, set by the server's, may be apart."""
 CLEAR_PAUSE_S = 0.2
 """How long what is done waits to be struck out of the documents' notes, for more of it."""
+REMEMBERED = 10_000
+"""Sessions of which the last version is remembered."""
 HEAD = {"cur.i": 1, "cur.g": 1, "cur.n": 1, "r": 1, "x": 1, "pend": 1, "gc": 1}
 
 _log = logging.getLogger(__name__)
@@ -93,6 +96,7 @@ class Writer:
         self._keyspace = keyspace
         self._defaults = defaults
         self._done: dict[str, Written] = {}
+        self._seen: OrderedDict[str, int] = OrderedDict()
         self._clearing: asyncio.Task[None] | None = None
 
     def id_of(self, name: SessionKey) -> str:
@@ -171,20 +175,30 @@ class Writer:
         """
         pauses = retry.pauses(attempt.deadline, asyncio.get_running_loop().time, first_s=0.002)
         unsure = recovered is not None
+        before, missing = self._seen.get(attempt.id), None
         while True:
             kept = kept or await self.read(attempt)
-            if unsure and self._was_made(attempt, kept):
+            if unsure and self._was_made(attempt, kept, before):
                 await self._finish(_left(attempt.id, attempt.name, kept))
                 assert recovered is not None
                 return recovered(kept)
-            decided = await self._decided(attempt, kept, work)
+            try:
+                decided = await self._decided(attempt, kept, work)
+            except Gone as error:
+                # Rewritten or deleted since the document was read: then it is another one now.
+                if kept.version == missing:
+                    raise documents.unreadable(f"session {attempt.name}", ValueError("lines are missing")) from error
+                missing = kept.version
+                kept = None
+                continue
             try:
                 if decided.outcome is None or await self._write(attempt, kept, decided.outcome, decided.leased):
                     return decided.given()
             except Failure as failure:
                 if not failure.passing:
                     raise translate(failure, self._client.where, writes=True) from failure
-                unsure, recovered = unsure or failure.unknown, lambda _, decided=decided: decided.given()
+                if failure.unknown:
+                    unsure, before, recovered = True, kept.version, lambda _, decided=decided: decided.given()
             kept = None
             pause = next(pauses, None)
             if pause is None:
@@ -198,7 +212,17 @@ class Writer:
         found = await self._client.again(
             lambda database: database.sessions.find_one({"_id": attempt.id}), attempt.deadline
         )
-        return documents.kept_of(attempt.name, found)
+        kept = documents.kept_of(attempt.name, found)
+        self._saw(attempt.id, kept.version)
+        return kept
+
+    def _saw(self, document_id: str, version: int | None) -> None:
+        """Remember a version, to tell by it later what was written since."""
+        if version is not None:
+            self._seen[document_id] = version
+            self._seen.move_to_end(document_id)
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
 
     async def _decided(self, attempt: Attempt, kept: Kept, work: Work[T]) -> Decided[T]:
         """Let the operation work on what was read."""
@@ -212,12 +236,8 @@ class Writer:
                 break
             except LinesWanted as missing:
                 name, first, last = missing.wanted
-                try:
-                    lines = await self._chunks.read(kept.strands[name], strand.owner_of(attempt.id), first, last)
-                except Gone:
-                    # Somebody changed the session meanwhile: this write fails, and all begins anew.
-                    lines = ()
-                read[missing.wanted] = lines
+                found = await self._chunks.read(kept.strands[name], strand.owner_of(attempt.id), first, last)
+                read[missing.wanted] = found
             except SessionError as refused:
                 answer, error = None, refused
                 break
@@ -255,12 +275,17 @@ class Writer:
                 await self._chunks.remove(outcome.chunks)
         return made
 
-    def _was_made(self, attempt: Attempt, kept: Kept) -> bool:
-        """Return whether the document remembers this attempt. Raises: Unavailable where it cannot remember so long."""
+    def _was_made(self, attempt: Attempt, kept: Kept, before: int | None) -> bool:
+        """Return whether the document remembers this attempt. Raises: Unavailable where it cannot remember so long.
+
+        Args:
+            before: a version that the document had before the attempt, where one is known.
+        """
         if attempt.token in kept.tokens:
             return True
-        oldest = documents.made_ms(kept.tokens[0]) if len(kept.tokens) == documents.TOKENS else 0
-        if oldest > attempt.now_ms - SKEW_MS:
+        if before in kept.tokens or len(kept.tokens) < documents.TOKENS:
+            return False
+        if documents.made_ms(kept.tokens[0]) > attempt.now_ms - SKEW_MS:
             raise Unavailable(
                 f"{self._client.where}: no answer came, and session {attempt.name} was changed often since; whether "
                 "the write happened is not known, so read before you write again"
@@ -295,6 +320,7 @@ class Writer:
 
     async def _finish(self, written: Written) -> None:
         """Tell the feed; what the document notes of it is struck out a little later, with that of others."""
+        self._saw(written.id, written.version)
         if not written.untold and not written.garbage:
             return
         if not await self._feed.tell(written.id, written.name, written.untold, written.revision):
