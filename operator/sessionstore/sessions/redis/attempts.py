@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sessionstore.sessions import retry
-from sessionstore.sessions.redis.failures import Failure, Manner, manner_of
+from sessionstore.sessions.redis.failures import OUT_OF_TIME, Failure, Manner, manner_of
 
 MOST_REDIRECTS = 16
 """More would be servers that point at each other; a map that is being changed settles within a few."""
@@ -20,6 +20,7 @@ class Attempts:
         self._fails_over = fails_over
         self._forgiven = False
         self._redirects = 0
+        self._met: Failure | None = None
 
     async def before_another(self, failure: Failure, *, again: bool) -> None:
         """Return when it is time for the next attempt. Raises: `failure`, where there is none.
@@ -27,6 +28,8 @@ class Attempts:
         Args:
             again: the command may be repeated when it is not known what became of it.
         """
+        if failure.text != OUT_OF_TIME or self._met is None:
+            self._met = failure
         if failure.unknown and not again:
             raise failure
         manner = manner_of(failure, fails_over=self._fails_over)
@@ -39,5 +42,5 @@ class Attempts:
             raise failure
         pause = next(self._pauses, None)
         if pause is None:
-            raise failure
+            raise self._met
         await asyncio.sleep(pause)

@@ -21,9 +21,12 @@ from sessionstore.sessions.redis.resp import Argument, Refusal, pack, pack_all
 from sessionstore.sessions.redis.script import Script
 from sessionstore.sessions.redis.server_clock import ServerClock
 from sessionstore.sessions.redis.topology import Route
+from sessionstore.sessions.redis.wire import Wire
 
 __all__ = ["Argument", "Client", "Script"]
 
+CHORES_EVERY_S = 1.0
+"""A primary that was replaced without its knowledge is used for this long at most, while somebody uses it."""
 _ASKING = pack(("ASKING",))
 _TIME = pack(("TIME",))
 
@@ -51,6 +54,7 @@ class Client:
         self._timeout = config.operation_timeout
         self._clock = ServerClock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._chores_at = 0.0
         self._dialer = connecting.Dialer(config, connecting.data_login(config), self._clock, config.redis_db)
         self._topology = topologies.make(config, self._dialer)
         fails_over = self._topology.fails_over
@@ -162,8 +166,8 @@ class Client:
         wire = None if node is None else node.lanes(len(request.packed)).pick()
         failure = None
         if wire is not None and node is not None:
-            if began > self._clock.due_at:
-                self._measure(wire, began)
+            if began > self._chores_at:
+                self._do_chores(wire, began)
             try:
                 answer = await wire.send(request.packed, began, began + self._timeout, request.count)
                 if type(answer) is not Refusal:
@@ -213,8 +217,16 @@ class Client:
                 raise RuntimeError("a store is used from one event loop; open another one for this loop")
             self._topology.close()
         self._loop = loop
+        self._chores_at = loop.time() + CHORES_EVERY_S
 
-    def _measure(self, wire: Any, now: float) -> None:
+    def _do_chores(self, wire: Wire, now: float) -> None:
+        """See to what should be looked at from time to time, while there is traffic; nobody waits for it."""
+        self._chores_at = now + CHORES_EVERY_S
+        self._topology.look()
+        if now > self._clock.due_at:
+            self._measure(wire, now)
+
+    def _measure(self, wire: Wire, now: float) -> None:
         """Ask for the time in passing."""
         self._clock.due_at = now + self._timeout
 

@@ -61,7 +61,10 @@ class Cluster:
     def blame(self, node: Node, failure: Failure) -> None:
         failure.host = node.host
         if failure.code in _REFUSED_LOGIN:
-            node.drop(failure)
+            node.drop()
+
+    def look(self) -> None:
+        """Do nothing: a server that keeps a slot no more says so to whoever asks for one of its keys."""
 
     def nodes(self) -> list[tuple[Address | None, Node]]:
         """Return the primaries."""

@@ -30,6 +30,10 @@ _REASONS: tuple[tuple[str, str], ...] = (
 )
 
 
+OUT_OF_TIME = "no connection in time"
+"""The text of a Failure that says nothing of its own: what was met before it says more."""
+
+
 class Failure(Exception):
     """A command without its answer. It stays inside of this package.
 

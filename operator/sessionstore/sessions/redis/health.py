@@ -68,7 +68,7 @@ async def _look_at(node: Node, address: Address | None, key: str | None, deadlin
     began = wire.loop.time()
     commands: list[tuple[resp.Argument, ...]] = [("HELLO", 2)]
     if key is not None:
-        commands += [("HGETALL", _beside(key)), ("ZADD", key, "XX", 0, "")]
+        commands += [("HGETALL", _beside(key)), ("ZADD", _beside(key), "XX", 0, "")]
     answers = await wire.send(resp.pack_all(commands), began, deadline, len(commands))
     latency_ms = (wire.loop.time() - began) * 1000
     for answer in answers[1:]:

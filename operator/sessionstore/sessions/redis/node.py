@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from sessionstore.sessions.redis.failures import Failure
+from sessionstore.sessions.redis.failures import OUT_OF_TIME, Failure
 from sessionstore.sessions.redis.wire import Wire
 
 SHARED_WIRES = 4
@@ -52,19 +52,21 @@ class Lanes:
                 # Whoever gives up must not take the connection from the others.
                 return await asyncio.shield(self._open_another())
         except TimeoutError as error:
-            raise Failure("no connection in time", "timeout") from error
+            raise Failure(OUT_OF_TIME, "timeout") from error
 
-    def drop(self, failure: Failure | None = None) -> None:
-        """Close all connections, so that the next command makes a new one."""
+    def drop(self) -> None:
+        """Use no connection any more that there is now; what is under way on them is still answered."""
         for wire in self._wires:
-            # The loop that they belong to may be closed; then they are as well, and cannot say so any more.
-            with contextlib.suppress(RuntimeError):
-                wire.close(failure)
+            wire.finish()
         self._wires.clear()
 
     def close(self) -> None:
         """Close all connections, also one that is being made."""
-        self.drop(Failure("the store was closed", "connection"))
+        for wire in self._wires:
+            # The loop that they belong to may be closed; then they are as well, and cannot say so any more.
+            with contextlib.suppress(RuntimeError):
+                wire.close(Failure("the store was closed", "connection"))
+        self._wires.clear()
         if self._opening is not None:
             with contextlib.suppress(RuntimeError):
                 self._opening.cancel()
@@ -104,20 +106,22 @@ class Node:
         """Return the connections for a command of `size` bytes."""
         return self._large if size > LARGE_BYTES else self.shared
 
-    def drop(self, failure: Failure | None = None) -> None:
-        """Close all connections, so that the next command makes a new one."""
-        self.shared.drop(failure)
-        self._large.drop(failure)
+    def drop(self) -> None:
+        """Use no connection any more that there is now; what is under way on them is still answered."""
+        self.shared.drop()
+        self._large.drop()
         for wire in self._resting:
-            with contextlib.suppress(RuntimeError):
-                wire.close()
+            wire.finish()
         self._resting.clear()
 
     def close(self) -> None:
         """Close all connections, also those that are being made."""
-        self.drop()
         self.shared.close()
         self._large.close()
+        for wire in self._resting:
+            with contextlib.suppress(RuntimeError):
+                wire.close()
+        self._resting.clear()
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[Wire]:

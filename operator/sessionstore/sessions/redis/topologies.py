@@ -6,7 +6,7 @@ from sessionstore.sessions.config import SessionStorage
 from sessionstore.sessions.redis.cluster import Cluster
 from sessionstore.sessions.redis.connecting import Address, Dialer, address_of, sentinel_login
 from sessionstore.sessions.redis.sentinel import Sentinels
-from sessionstore.sessions.redis.topology import Single, Topology, named
+from sessionstore.sessions.redis.topology import Named, Single, Topology
 
 SENTINEL_PORT = 26379
 
@@ -22,11 +22,11 @@ def make(config: SessionStorage, dialer: Dialer) -> Topology:
         to_sentinels = Dialer(config, sentinel_login(config), None)
         service = config.redis_sentinel_service or ""
         sentinels = Sentinels(addresses, service, to_sentinels, config.connect_timeout)
-        return Single(sentinels.find, dialer, fails_over=True)
+        return Single(sentinels, dialer)
     if config.redis_cluster:
         seeds = [address_of(text, config.redis_port) for text in config.redis_cluster_nodes]
         return Cluster(seeds or [_host(config)], dialer, config.connect_timeout)
-    return Single(named(_host(config)), dialer, fails_over=False)
+    return Single(Named(_host(config)), dialer)
 
 
 def spelled(config: SessionStorage) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,20 @@ from sessionstore.sessions.redis.node import Node
 from sessionstore.sessions.redis.resp import Argument
 from sessionstore.sessions.redis.wire import Wire
 
-Find = Callable[[Dialer], Awaitable[tuple[Address, Wire, Greeting]]]
+
+class Finder(Protocol):
+    """Knows how to come to the one server that is to be used."""
+
+    fails_over: bool
+
+    async def find(self, dialer: Dialer) -> tuple[Address, Wire, Greeting]:
+        """Connect to it. Raises: Failure."""
+
+    async def is_still(self, address: Address) -> bool:
+        """Whether it is the one at `address`, for all that can be learnt."""
+
+    def close(self) -> None:
+        """Let go of the connections that finding takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,9 @@ class Topology(Protocol):
     def blame(self, node: Node, failure: Failure) -> None:
         """Note what a server did, so that the next `route` does not lead there again without a look."""
 
+    def look(self) -> None:
+        """See in passing whether the servers are still the ones; called about once a second while there is traffic."""
+
     def nodes(self) -> list[tuple[Address | None, Node]]:
         """Return the servers that are known, and where they are where that is known."""
 
@@ -58,13 +75,14 @@ class Single:
 
     shards = False
 
-    def __init__(self, find: Find, dialer: Dialer, *, fails_over: bool) -> None:
-        """Prepare. `find` connects to the server that is to be used, and raises Failure."""
-        self.fails_over = fails_over
+    def __init__(self, finder: Finder, dialer: Dialer) -> None:
+        """Prepare; nothing is connected yet."""
+        self.fails_over = finder.fails_over
         self.epoch = 0
         self.address: Address | None = None
         self.greeting = Greeting()
-        self._find = find
+        self._finder = finder
+        self._looking: asyncio.Task[None] | None = None
         self._dialer = dialer
         self._node = Node(self._dial)
 
@@ -76,19 +94,34 @@ class Single:
 
     def blame(self, node: Node, failure: Failure) -> None:
         if failure.code in _NOT_THE_ONE:
-            self._node.drop(failure)
+            self._node.drop()
+
+    def look(self) -> None:
+        if self.fails_over and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look())
 
     def nodes(self) -> list[tuple[Address | None, Node]]:
         return [(self.address, self._node)]
 
     def close(self) -> None:
         self._node.close()
+        self._finder.close()
+        if self._looking is not None:
+            with contextlib.suppress(RuntimeError):
+                self._looking.cancel()
+            self._looking = None
+
+    async def _look(self) -> None:
+        """Leave a primary that is none any more: it may go on taking writes for seconds, which are then lost."""
+        address = self.address
+        if address is not None and not await self._finder.is_still(address) and self.address == address:
+            self._node.drop()
 
     async def _dial(self) -> Wire:
         if self._node.shared.is_open and self.address is not None:
             wire, self.greeting = await self._dialer.dial(self.address)
             return wire
-        self.address, wire, self.greeting = await self._find(self._dialer)
+        self.address, wire, self.greeting = await self._finder.find(self._dialer)
         self.epoch += 1
         return wire
 
@@ -97,11 +130,19 @@ class Single:
 _NOT_THE_ONE = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN", "UNBLOCKED", "NOAUTH", "WRONGPASS"})
 
 
-def named(address: Address) -> Find:
-    """Return a Find for a server that the configuration names."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The server that the configuration names."""
 
-    async def find(dialer: Dialer) -> tuple[Address, Wire, Greeting]:
-        wire, greeting = await dialer.dial(address)
-        return address, wire, greeting
+    address: Address
+    fails_over = False
 
-    return find
+    async def find(self, dialer: Dialer) -> tuple[Address, Wire, Greeting]:
+        wire, greeting = await dialer.dial(self.address)
+        return self.address, wire, greeting
+
+    async def is_still(self, address: Address) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass

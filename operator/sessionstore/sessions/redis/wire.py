@@ -61,6 +61,7 @@ class Wire(asyncio.Protocol):
         self._queue: deque[tuple[bytes, _Waiting]] = deque()
         self._waiting: deque[_Waiting] = deque()
         self._paused = False
+        self._finishing = False
         self._shared = False  # the last write carried more than one caller's command
         self._heard_at = loop.time()
         self._alarm: asyncio.TimerHandle | None = None
@@ -69,7 +70,7 @@ class Wire(asyncio.Protocol):
 
     @property
     def is_closed(self) -> bool:
-        return self._transport.is_closing()
+        return self._finishing or self._transport.is_closing()
 
     @property
     def load(self) -> int:
@@ -107,6 +108,12 @@ class Wire(asyncio.Protocol):
         self._ended = self._ended or failure
         self._transport.abort()
 
+    def finish(self) -> None:
+        """Take no more commands, and end the connection when those under way are answered."""
+        self._finishing = True
+        if not self.load:
+            self._transport.close()
+
     # -- what the transport tells ---------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
@@ -122,6 +129,8 @@ class Wire(asyncio.Protocol):
                 self.close(Failure("the server answered what nobody asked", "connection"))
                 return
             self._give(waiting, answer)
+        if self._finishing and not self.load:
+            self._transport.close()
 
     @staticmethod
     def _give(waiting: deque[_Waiting], answer: Any) -> None:
