@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,32 +14,10 @@ import click.testing
 import pytest
 
 from sessionstore.cli.main import main
+from tests.cli.commands import one_line
 from tests.conftest import ROOT
 
-FIXTURE = ROOT / "tests" / "fixtures" / "openclaw" / "file-2026.7.1-2.tar.gz"
 WORK = "agent:work:main"
-
-
-@pytest.fixture
-def state_dir(tmp_path: Path) -> Path:
-    with tarfile.open(FIXTURE) as archive:
-        archive.extractall(tmp_path / "state", filter="data")
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def cli(state_dir: Path):
-    """Run a command on the fixture's sessions."""
-    runner = click.testing.CliRunner()
-
-    def run(*arguments: str, stdin: bytes | None = None) -> click.testing.Result:
-        return runner.invoke(main, ["--store", f"file://{state_dir}", *arguments], input=stdin, env={"COLUMNS": "80"})
-
-    return run
-
-
-def one_line(text: str) -> bool:
-    return text.startswith("sessionstore: ") and text.endswith("\n") and text.count("\n") == 1
 
 
 def console_blocks() -> Sequence[str]:
@@ -83,6 +60,12 @@ def test_list_fits_into_eighty_columns_and_hides_nothing(cli) -> None:
 @pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (11, 11), (99, 11)])
 def test_list_stops_at_the_limit(cli, limit: int, count: int) -> None:
     assert len(cli("list", "--json", "--limit", str(limit)).stdout.splitlines()) == count
+
+
+@pytest.mark.parametrize(("status", "count"), [("active", 10), ("archived", 1)])
+def test_list_tells_active_from_archived(cli, status: str, count: int) -> None:
+    assert cli("archive", WORK).exit_code == 0
+    assert len(cli("list", "--json", "--status", status).stdout.splitlines()) == count
 
 
 def test_list_of_nothing_prints_nothing_for_programs_and_a_word_for_people(cli) -> None:
@@ -162,7 +145,7 @@ def test_wrong_use_is_status_2(cli, arguments: tuple[str, ...]) -> None:
         pytest.param("redis://:secret@h", 2, "password_file", id="a password in the URL"),
         pytest.param("mysql://h", 2, "mysql://", id="a store that is not known"),
         pytest.param("/a/dir", 2, "file:///", id="a path"),
-        pytest.param("redis://127.0.0.1:1?operation_timeout=5", 1, "127.0.0.1:1", id="nobody there"),
+        pytest.param("redis://127.0.0.1:1?operation_timeout=5", 4, "127.0.0.1:1", id="nobody there"),
     ],
 )
 def test_a_store_that_cannot_be_used_is_told_in_one_line(url: str, status: int, message: str) -> None:
@@ -170,6 +153,19 @@ def test_a_store_that_cannot_be_used_is_told_in_one_line(url: str, status: int, 
     assert (result.exit_code, result.stdout, one_line(result.stderr)) == (status, "", True)
     assert message in result.stderr
     assert "secret" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("exists", "k"), ("get", "k"), ("pin", "k"), ("delete", "k"), ("count",)])
+def test_an_outage_is_told_apart_from_an_absence(cli, command: tuple[str, ...]) -> None:
+    away = ["--store", "redis://127.0.0.1:1?operation_timeout=1&connect_timeout=1", *command]
+    assert click.testing.CliRunner().invoke(main, away).exit_code == 4
+    assert cli(*command).exit_code == (0 if command == ("count",) else 1)
+
+
+def test_what_cannot_be_read_is_told_apart_from_an_absence(cli, state_dir: Path) -> None:
+    (state_dir / "agents" / "work" / "sessions" / "sessions.json").write_bytes(b"{torn")
+    result = cli("exists", WORK)
+    assert (result.exit_code, result.stdout, one_line(result.stderr)) == (4, "", True)
 
 
 def test_a_named_configuration_that_is_not_there_is_never_answered_with_files(state_dir: Path) -> None:

@@ -48,6 +48,12 @@ async def test_a_session_goes_in_and_comes_out_by_the_program(sessionstore, stor
             "lines": 2,
             "revision": 2,
             "updatedAt": updated,
+            "title": None,
+            "tags": [],
+            "pinned": False,
+            "channel": None,
+            "sender": None,
+            "expiresAt": None,
         },
     )
     assert (await sessionstore("delete", "k", "--expected", "1"))[0] == 1

@@ -2,7 +2,8 @@
 
 `sessionstore list` must not pay for importing kopf, and a base install has no kopf to import.
 Each command lives in the module that the table names, as a click command of that name.
-Exit status: 0 done, 1 failed, 2 used wrongly (click's own), 3 done with something set aside.
+Exit status: 0 done, 1 failed or absent, 2 used wrongly (click's own), 3 done with something set aside, 4 the store
+cannot say.
 """
 
 from __future__ import annotations
@@ -21,6 +22,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delete": ("sessionstore.cli.sessions", "Delete one session."),
     "exists": ("sessionstore.cli.sessions", "Tell by exit status whether a session exists."),
     "transcript": ("sessionstore.cli.sessions", "Print a session's transcript."),
+    "window": ("sessionstore.cli.window", "Print what of a session fits into a model's context."),
+    "search": ("sessionstore.cli.search", "Find sessions by tag, title, channel, sender, time."),
+    "archive": ("sessionstore.cli.marks", "Take a session out of the active ones."),
+    "restore": ("sessionstore.cli.marks", "Make an archived session active again."),
+    "pin": ("sessionstore.cli.marks", "Exempt a session from expiry."),
+    "unpin": ("sessionstore.cli.marks", "Let a pinned session expire again."),
+    "tag": ("sessionstore.cli.marks", "Add tags to a session, and take others away."),
+    "title": ("sessionstore.cli.marks", "Give a session a title."),
+    "touch": ("sessionstore.cli.marks", "Count as a use of a session; set its lifetime."),
+    "changes": ("sessionstore.cli.changes", "Print what changed in the store, and follow it."),
+    "count": ("sessionstore.cli.upkeep", "Print how many sessions there are."),
+    "stats": ("sessionstore.cli.upkeep", "Print what the keyspace holds."),
+    "invalidate": ("sessionstore.cli.search", "Delete every session of a sender, a channel or an agent."),
+    "sweep": ("sessionstore.cli.upkeep", "Turn expired sessions into tombstones."),
+    "health": ("sessionstore.cli.upkeep", "Say whether the store can be used."),
     "inspect": ("sessionstore.cli.migration", "Tell what sessions a state directory holds."),
     "migrate": ("sessionstore.cli.migration", "Copy a state directory's sessions into a store."),
     "verify": ("sessionstore.cli.migration", "Prove that a store holds what a state directory holds."),

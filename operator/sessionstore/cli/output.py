@@ -1,6 +1,7 @@
 """How every command prints: people get tables and one line per failure, machines get JSON on standard output.
 
-Exit status: 0 done, 1 failed or absent, 2 used wrongly, 3 done with something set aside.
+Exit status: 0 done, 1 failed or absent, 2 used wrongly, 3 done with something set aside; of the commands on sessions
+also 4, the store cannot say: out of reach, or what it holds cannot be read.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import click
 import rich.console
 import rich.text
 
-from sessionstore.sessions.exceptions import ConfigurationError, InvalidKey, SessionError, Unavailable
+from sessionstore.sessions.exceptions import ConfigurationError, InvalidKey, SessionError, Unavailable, Unreadable
 
-DONE, FAILED, MISUSED, SET_ASIDE = 0, 1, 2, 3
+DONE, FAILED, MISUSED, SET_ASIDE, UNKNOWN = 0, 1, 2, 3, 4
 
 _HINTS = {
     "timeout": "is the server there, and its network open? See --store and `connect_timeout`",
@@ -41,6 +42,14 @@ def console(*, stderr: bool = False) -> rich.console.Console:
 def printable(text: str) -> rich.text.Text:
     """Return text that was not ours to choose: neither markup nor terminal escapes in it take effect."""
     return rich.text.Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
+
+
+def facts(values: Mapping[str, str]) -> None:
+    """Print names and values below one another."""
+    width = max(12, *(len(name) + 2 for name in values))
+    for name, value in values.items():
+        label = rich.text.Text(f"{name + ':':<{width}}", style="bold")
+        console().print(label + printable(value), soft_wrap=True)
 
 
 def moment(ms: int) -> str:
@@ -79,11 +88,15 @@ def explain(error: SessionError) -> tuple[str, int]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; a SessionError ends the program with its explanation, and no traceback."""
+    """Run a command's work on sessions; a SessionError ends the program with its explanation, and no traceback.
+
+    An outage is not an absence: what `exists` and the others say by status 1 must not be said by a store that is away.
+    """
     try:
         return asyncio.run(work)
     except SessionError as error:
-        fail(*explain(error))
+        message, status = explain(error)
+        fail(message, UNKNOWN if isinstance(error, Unavailable | Unreadable) else status)
     except BrokenPipeError:
         # The reader, say `head`, has seen enough. Standard output must not be flushed again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

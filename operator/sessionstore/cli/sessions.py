@@ -7,34 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import IO, Any
+from typing import IO
 
 import click
-import rich.table
 import rich.text
 
-from sessionstore.cli import output
-from sessionstore.sessions import Session, SessionInfo, SessionKey, Status, Store, open_store
+from sessionstore.cli import output, rows
+from sessionstore.cli.keys import absent, agent_option, done, expected_option, json_option, name_of
+from sessionstore.sessions import Page, Session, SessionKey, Status, Store, open_store
 from sessionstore.sessions.exceptions import Conflict
 
 TRANSCRIPT_PAGE = 1000
 """Lines read at once, so that a long transcript is printed as it comes and never held whole."""
 PREVIEW_CHARACTERS = 200
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-_agent_option = click.option(
-    "--agent", default=None, help="The agent it belongs to; default: KEY's agent:<id>:, or main."
-)
-_expected_option = click.option(
-    "--expected", type=click.IntRange(min=0), default=None, help="The revision that must be current; 0: must not exist."
-)
-
 
 @click.command("list")
 @click.option("--agent", default=None, help="Only this agent's.")
-@click.option("--status", type=click.Choice([Status.ACTIVE, Status.ARCHIVED]), default=None, help="Only these.")
+@click.option("--status", type=click.Choice(["active", "archived"]), default=None, help="Only these. Default: both.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="At most so many. Default: all.")
-@_json_option
+@json_option
 @click.pass_obj
 def list_command(url: str | None, agent: str | None, status: str | None, limit: int | None, as_json: bool) -> None:
     """List sessions, newest first. With --json, one object a line."""
@@ -43,8 +35,8 @@ def list_command(url: str | None, agent: str | None, status: str | None, limit: 
 
 @click.command("get")
 @click.argument("key")
-@_agent_option
-@_json_option
+@agent_option
+@json_option
 @click.pass_obj
 def get_command(url: str | None, key: str, agent: str | None, as_json: bool) -> None:
     """Print one session's entry. With --json, exactly as it is stored."""
@@ -54,9 +46,9 @@ def get_command(url: str | None, key: str, agent: str | None, as_json: bool) -> 
 @click.command("put")
 @click.argument("key")
 @click.argument("file", type=click.File("rb"), default="-")
-@_agent_option
-@_expected_option
-@_json_option
+@agent_option
+@expected_option
+@json_option
 @click.pass_obj
 def put_command(
     url: str | None, key: str, file: IO[bytes], agent: str | None, expected: int | None, as_json: bool
@@ -67,9 +59,9 @@ def put_command(
 
 @click.command("delete")
 @click.argument("key")
-@_agent_option
-@_expected_option
-@_json_option
+@agent_option
+@expected_option
+@json_option
 @click.pass_obj
 def delete_command(url: str | None, key: str, agent: str | None, expected: int | None, as_json: bool) -> None:
     """Delete one session and its transcript. Exit status 1 where there is none."""
@@ -78,8 +70,8 @@ def delete_command(url: str | None, key: str, agent: str | None, expected: int |
 
 @click.command("exists")
 @click.argument("key")
-@_agent_option
-@_json_option
+@agent_option
+@json_option
 @click.pass_obj
 def exists_command(url: str | None, key: str, agent: str | None, as_json: bool) -> None:
     """Tell by exit status whether a session exists: 0 it does, 1 it does not."""
@@ -88,9 +80,9 @@ def exists_command(url: str | None, key: str, agent: str | None, as_json: bool) 
 
 @click.command("transcript")
 @click.argument("key")
-@_agent_option
+@agent_option
 @click.option("--raw", is_flag=True, help="The stored lines, byte for byte.")
-@_json_option
+@json_option
 @click.pass_obj
 def transcript_command(url: str | None, key: str, agent: str | None, raw: bool, as_json: bool) -> None:
     """Print a session's transcript. With --json, one object a line: its number, and the line as text."""
@@ -101,38 +93,18 @@ def transcript_command(url: str | None, key: str, agent: str | None, raw: bool, 
 
 async def _list(url: str | None, agent: str | None, status: Status | None, limit: int | None, as_json: bool) -> None:
     async with open_store(url) as store:
-        if as_json:
-            async for info in _rows(store, agent, status, limit):
-                output.json_line(_row_document(info))
-            return
-        found = [info async for info in _rows(store, agent, status, limit)]
-    if not found:
-        output.console(stderr=True).print("No sessions.")
-        return
-    output.console().print(_table(found))
 
+        async def fetch(size: int, cursor: str | None) -> Page:
+            return await store.list(agent=agent, status=status, limit=size, cursor=cursor)
 
-async def _rows(
-    store: Store, agent: str | None, status: Status | None, limit: int | None
-) -> AsyncIterator[SessionInfo]:
-    cursor: str | None = None
-    left = limit
-    while True:
-        size = 500 if left is None else min(500, left)
-        page = await store.list(agent=agent, status=status, limit=size, cursor=cursor)
-        for info in page.items:
-            yield info
-        cursor = page.cursor
-        left = None if left is None else left - len(page.items)
-        if cursor is None or left == 0:
-            return
+        await rows.show(fetch, limit, as_json)
 
 
 async def _get(url: str | None, key: str, agent: str | None, as_json: bool) -> None:
     async with open_store(url) as store:
-        session = await store.get(_name(key, agent))
+        session = await store.get(name_of(key, agent))
     if session is None:
-        output.fail(f"there is no session {_name(key, agent)}")
+        absent(name_of(key, agent))
     if as_json:
         output.write_bytes(session.entry.raw + b"\n")
         return
@@ -144,42 +116,42 @@ async def _put(
 ) -> None:
     async with open_store(url) as store:
         try:
-            session = await store.set(_name(*name), entry, expected=expected)
+            session = await store.set(name_of(*name), entry, expected=expected)
         except Conflict as error:
             output.fail(f"{error}; read it again and decide, or leave --expected out to write over it")
-    _done(as_json, {"key": session.key.key, "agent": session.key.agent, "revision": session.revision}, "written")
+    done(as_json, {"key": session.key.key, "agent": session.key.agent, "revision": session.revision}, "written")
 
 
 async def _delete(url: str | None, key: str, agent: str | None, expected: int | None, as_json: bool) -> None:
-    name = _name(key, agent)
+    name = name_of(key, agent)
     async with open_store(url) as store:
         try:
             deleted = await store.delete(name, expected=expected)
         except Conflict as error:
             output.fail(f"{error}; read it again and decide, or leave --expected out to delete it all the same")
     if not deleted:
-        output.fail(f"there is no session {name}")
-    _done(as_json, {"key": name.key, "agent": name.agent, "deleted": True}, "deleted")
+        absent(name)
+    done(as_json, {"key": name.key, "agent": name.agent, "deleted": True}, "deleted")
 
 
 async def _exists(url: str | None, key: str, agent: str | None, as_json: bool) -> None:
-    name = _name(key, agent)
+    name = name_of(key, agent)
     async with open_store(url) as store:
         exists = await store.exists(name)
-    _done(as_json, {"key": name.key, "agent": name.agent, "exists": exists}, "exists" if exists else "does not exist")
+    done(as_json, {"key": name.key, "agent": name.agent, "exists": exists}, "exists" if exists else "does not exist")
     raise SystemExit(output.DONE if exists else output.FAILED)
 
 
 async def _transcript(url: str | None, key: str, agent: str | None, raw: bool, as_json: bool) -> None:
     async with open_store(url) as store:
         number = 0
-        async for line in _lines(store, _name(key, agent)):
+        async for line in _lines(store, name_of(key, agent)):
             if raw:
                 output.write_bytes(line + b"\n")
             elif as_json:
                 output.json_line({"number": number, "line": line.decode("utf-8", "replace")})
             else:
-                output.console().print(_preview(number, line), soft_wrap=True)
+                output.console().print(preview(number, line), soft_wrap=True)
             number += 1
     if number == 0 and not raw and not as_json:
         output.console(stderr=True).print("The transcript has no lines.")
@@ -203,44 +175,6 @@ async def _lines(store: Store, name: SessionKey) -> AsyncIterator[bytes]:
             return
 
 
-def _name(key: str, agent: str | None) -> SessionKey:
-    return SessionKey.of(key) if agent is None else SessionKey(agent, key)
-
-
-def _done(as_json: bool, document: dict[str, Any], what: str) -> None:
-    if as_json:
-        output.json_line(document)
-        return
-    revision = f", revision {document['revision']}" if "revision" in document else ""
-    output.console().print(output.printable(f"{document['agent']}/{document['key']} {what}{revision}"), soft_wrap=True)
-
-
-def _row_document(info: SessionInfo) -> dict[str, Any]:
-    return {
-        "key": info.key.key,
-        "sessionId": info.session_id,
-        "agent": info.key.agent,
-        "status": info.status.value,
-        "lines": info.lines,
-        "revision": info.revision,
-        "updatedAt": info.updated_ms,
-    }
-
-
-def _table(rows: list[SessionInfo]) -> rich.table.Table:
-    table = rich.table.Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("KEY", overflow="fold", min_width=20)
-    table.add_column("AGENT", overflow="fold")
-    table.add_column("STATUS", no_wrap=True)
-    table.add_column("LINES", justify="right", no_wrap=True)
-    table.add_column("REV", justify="right", no_wrap=True)
-    table.add_column("UPDATED", no_wrap=True)
-    for info in rows:
-        counts = (str(info.lines), str(info.revision), output.moment(info.updated_ms))
-        table.add_row(output.printable(info.key.key), output.printable(info.key.agent), info.status.value, *counts)
-    return table
-
-
 def _print_session(session: Session) -> None:
     head = session.transcript
     facts = {
@@ -252,15 +186,27 @@ def _print_session(session: Session) -> None:
         "Updated": output.moment(session.updated_ms),
         "Written": output.moment(session.written_ms),
         "Transcript": f"{head.id}, {head.lines} lines" if head else "-",
-    }
+    } | _marks(session)
+    output.facts(facts)
     console = output.console()
-    for name, value in facts.items():
-        console.print(rich.text.Text(f"{name + ':':<12}", style="bold") + output.printable(value), soft_wrap=True)
     laid_out = json.dumps(dict(session.entry), indent=2, ensure_ascii=False)
     console.print(rich.text.Text("\n").join(output.printable(line) for line in laid_out.split("\n")), soft_wrap=True)
 
 
-def _preview(number: int, line: bytes) -> rich.text.Text:
+def _marks(session: Session) -> dict[str, str]:
+    """Return what people set on the session, and when it ends; nothing for what is not set."""
+    marks = session.marks
+    said = {
+        "Title": marks.title,
+        "Tags": ", ".join(marks.tags),
+        "Pinned": "yes" if marks.pinned else None,
+        "Archived": marks.reason,
+        "Expires": None if session.expires_ms is None else output.moment(session.expires_ms),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def preview(number: int, line: bytes) -> rich.text.Text:
     """Return one line for people: its number, what it is, who speaks, and how it begins."""
     kind, text = _read_event(line) or ("?", line.decode("utf-8", "replace"))
     shown = text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
