@@ -65,7 +65,7 @@ def infos(shelf: DirectoryShelf, agent: str | None) -> list[ArchiveInfo]:
 
 def read_head(directory: Directory, stem: str) -> ArchiveHead | None:
     """Return what is on record of an archive. Raises: Unreadable."""
-    data = directory.read(stem + names.RECORD)
+    data = directory.read(stem + names.RECORD, codec.MAX_BYTES)
     if data is None:
         return None
     what = str(directory.path / (stem + names.RECORD))

@@ -14,10 +14,13 @@ from typing import Any
 from sessionstore.openclaw import rawjson
 from sessionstore.sessions.exceptions import SessionError
 from sessionstore.sessions.leases import LeaseState
-from sessionstore.sessions.record import Entry, Lifetime, Marks, SessionKey, Status
+from sessionstore.sessions.record import MAX_ENTRY_BYTES, Entry, Lifetime, Marks, SessionKey, Status
 from sessionstore.sessions.transitions import Record, Span
 
 LAYOUT = 1
+MAX_BYTES = 2 * MAX_ENTRY_BYTES
+"""Of a record's file, or a smaller one's: the largest entry, and as much again for what is kept beside it."""
+
 _BEFORE, _AFTER = b',\n"entry":', b"\n}\n"
 
 

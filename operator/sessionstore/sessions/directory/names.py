@@ -11,7 +11,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from sessionstore.sessions.record import SessionKey
+from sessionstore.sessions.exceptions import InvalidKey
+from sessionstore.sessions.record import SessionKey, check_agent
 
 STORE, LOCKS, JOURNAL, AGENTS, ARCHIVES, DOCUMENTS = "store.json", "locks", "journal", "agents", "archives", "documents"
 RECORD, LEASE, LINES, DOCUMENT = ".json", ".lease", ".jsonl", ".document"
@@ -107,7 +108,10 @@ def agent_directory(agent: str) -> str:
 
 def agent_of(directory: str) -> str | None:
     """Return the agent whose directory this is, or None."""
-    agent = directory.partition("~")[0]
+    try:
+        agent = check_agent(directory.partition("~")[0])
+    except InvalidKey:
+        return None
     return agent if agent_directory(agent) == directory else None
 
 

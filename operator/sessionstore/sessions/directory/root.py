@@ -74,7 +74,7 @@ def read_record(directory: Directory, place: Place, name: SessionKey) -> Kept | 
 
 def parse_record(directory: Directory, file: str) -> tuple[SessionKey, Kept] | None:
     """Read a record, and whose it is. Raises: Unreadable."""
-    data = directory.read(file)
+    data = directory.read(file, codec.MAX_BYTES)
     return None if data is None else understood(lambda: codec.parse_record(data), str(directory.path / file))
 
 
@@ -97,7 +97,7 @@ def read_store(directory: Directory) -> str | None:
 
     Raises: Unreadable where there is something else.
     """
-    data = directory.read(names.STORE)
+    data = directory.read(names.STORE, codec.MAX_BYTES)
     if data is not None:
         return understood(lambda: codec.parse_store(data), str(directory.path / names.STORE))
     foreign = sorted(name for name in directory.names() if not name.startswith(".") and name not in _NOBODYS)

@@ -71,7 +71,7 @@ class Room:
 
     def lease(self) -> LeaseState | None:
         directory = self._directory(create=False)
-        data = directory.read(self._place.lease) if directory else None
+        data = directory.read(self._place.lease, codec.MAX_BYTES) if directory else None
         if directory is None or data is None:
             return None
         what = f"the lease of session {self._name} in {directory.path / self._place.lease}"
