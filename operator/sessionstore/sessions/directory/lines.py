@@ -136,6 +136,8 @@ class _Seeker:
     def offset(self, number: int) -> int:
         """Return the byte at which a line begins; of the number behind the last, where it would."""
         below, above = self._around(number)
+        if number == above[0]:
+            return above[1]
         if number - below[0] <= above[0] - number:
             return self._forward(number, *below)
         return self._backward(number, *above)
