@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import gc
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from tests.mongo_server import MongoServer
 from tests.redis_server import free_port
 
 WRITERS = 8
+RESTARTS = 4
 
 
 @pytest.fixture(autouse=True)
@@ -120,12 +121,12 @@ async def restart_postgres(server: MongoServer) -> None:
 
 @pytest.mark.parametrize("restart", [restart_ferretdb, restart_postgres])
 async def test_what_was_acknowledged_under_load_is_there_once(
-    own_server: MongoServer, served: Store, restart: Callable[[MongoServer], object], count: Callable[[int, int], int]
+    own_server: MongoServer, served: Store, restart: Callable[[MongoServer], Awaitable[None]]
 ) -> None:
     load = Load(served)
     start = await served.position()
     async with load.running():
-        for _ in range(count(3, 15)):
+        for _ in range(RESTARTS):
             await load.some()
             await restart(own_server)
         await load.some()
