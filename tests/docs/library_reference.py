@@ -23,7 +23,7 @@ from typing import Any
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "reference" / "library.md"
 PACKAGE = "sessionstore.sessions"
-MODULES = ("sessionstore.sessions.window", "sessionstore.sessions.scopes")
+MODULES = ("sessionstore.sessions.window", "sessionstore.sessions.scopes", "sessionstore.sessions.encryption")
 """What is imported by its own name, so that who does not need it need not load it."""
 _HEAD = """# The session library, name by name
 
@@ -52,8 +52,9 @@ def _module(name: str) -> Iterator[str]:
     module = importlib.import_module(name)
     yield f"## `{name}`\n"
     yield from _text(inspect.getdoc(module))
-    own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", None) == name}
-    yield from _members({key: value for key, value in own.items() if not key.startswith("_")})
+    own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == name]
+    names = getattr(module, "__all__", [key for key in own if not key.startswith("_")])
+    yield from _members({key: getattr(module, key) for key in names})
 
 
 def _members(names: dict[str, Any]) -> Iterator[str]:
@@ -103,11 +104,18 @@ def _value(name: str, value: type) -> Iterator[str]:
         yield from rows
         yield ""
     for node in _parsed(value).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            yield from _member(name, node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            yield from _made(name, node) if node.name == "__init__" else _member(name, node)
 
 
-def _member(name: str, node: ast.FunctionDef) -> Iterator[str]:
+def _made(name: str, node: Any) -> Iterator[str]:
+    yield from _signature(name, node, begin="")
+    yield from _text(ast.get_docstring(node))
+
+
+def _member(name: str, node: Any) -> Iterator[str]:
+    if node.name.startswith("_"):
+        return
     if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list):
         summary = " ".join((ast.get_docstring(node) or "").split())
         yield f"- `{name}.{node.name}` (`{ast.unparse(node.returns) if node.returns else 'Any'}`): {summary}\n"
@@ -141,16 +149,17 @@ def _plain(node: ast.expr) -> str:
     return ast.unparse(node).replace("|", "\\|")
 
 
-def _signature(name: str, node: Any) -> Iterator[str]:
+def _signature(name: str, node: Any, begin: str | None = None) -> Iterator[str]:
     if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list):
         yield f"```python\n{name}: {ast.unparse(node.returns)}\n```\n"
         return
-    begin = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+    if begin is None:
+        begin = "async def " if isinstance(node, ast.AsyncFunctionDef) else "def "
     arguments = [part for part in _split(ast.unparse(node.args)) if part not in ("self", "cls")]
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    line = f"{begin} {name}({', '.join(arguments)}){returns}"
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns and begin else ""
+    line = f"{begin}{name}({', '.join(arguments)}){returns}"
     if len(line) > 110:
-        line = f"{begin} {name}(\n" + "".join(f"    {part},\n" for part in arguments) + f"){returns}"
+        line = f"{begin}{name}(\n" + "".join(f"    {part},\n" for part in arguments) + f"){returns}"
     yield f"```python\n{line}\n```\n"
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -364,6 +364,87 @@ def test_a_message_that_cannot_be_answered_does_not_stop_the_others(config: Sess
 
     assert first["error"].startswith("InvalidKey: sender is empty")
     assert (second, "reply" in third) == ({"error": "KeyError: 'sender'"}, True)
+
+
+# -- encrypted_notes.py -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notes(config: SessionStorage, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Run one of the program's commands."""
+    where = environ(config, tmp_path)
+    (tmp_path / "keys").mkdir()
+    return lambda *command: programs.run("encrypted_notes.py", str(tmp_path / "keys"), *command, **where)
+
+
+def keys_of(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "keys").iterdir())
+
+
+Notes = Callable[..., tuple[int, str]]
+
+
+def test_nothing_is_written_without_a_key(notes: Notes) -> None:
+    status, said = notes("note", "ann", "likes tea")
+    assert (status, said.partition(":")[0]) == (1, "ConfigurationError")
+
+
+async def test_notes_are_not_in_the_store_in_plain(notes: Notes, store: Store) -> None:
+    notes("prepare")
+    assert [notes("note", "ann", "likes tea"), notes("note", "ann", "and cake")] == [(0, "")] * 2
+    assert notes("show", "ann") == (0, "likes tea\nand cake\n")
+
+    key = "agent:main:notes:direct:ann"
+    found, past = await store.get(key), await store.read(key)
+    assert found is not None and past is not None and len(past.lines) == 2
+    assert b"tea" not in b"".join([found.entry.raw, *past.lines])
+    assert "about" not in found.entry
+
+
+def test_a_key_is_changed_in_four_steps(notes: Notes, tmp_path: Path) -> None:
+    notes("prepare")
+    notes("note", "ann", "likes tea")
+    first = (tmp_path / "keys" / "0001.key").read_text()
+
+    assert (notes("prepare"), keys_of(tmp_path)) == ((0, ""), ["0000.key", "0001.key"])
+    notes("note", "ann", "and cake")
+    assert (notes("activate"), keys_of(tmp_path)) == ((0, ""), ["0001.key", "0002.key"])
+    notes("note", "bob", "likes neither")
+    status, said = notes("retire")
+    assert (status, said.startswith("still needed: ")) == (1, True)
+
+    assert notes("rekey") == (0, "1 encrypted anew\n")
+    status, said = notes("retire")
+    assert (status, keys_of(tmp_path)) == (0, ["0001.retired", "0002.key"])
+    assert notes("show", "ann") == (0, "likes tea\nand cake\n")
+    assert notes("show", "bob") == (0, "likes neither\n")
+    # Whoever still has the old key alone is told which one is missing, and shown no empty page.
+    (tmp_path / "keys" / "0002.key").write_text(first)
+    status, said = notes("show", "ann")
+    assert (status, "Unreadable: " in said, "is encrypted with key" in said, "cake" in said) == (1, True, True, False)
+
+
+def test_notes_are_taken_while_the_key_is_changed(config: SessionStorage, notes: Notes, tmp_path: Path) -> None:
+    notes("prepare")
+    for number in range(3):
+        notes("note", "ann", f"before {number}")
+    notes("prepare")
+    notes("activate")
+    where = environ(config, tmp_path)
+    with contextlib.ExitStack() as all_of_them:
+        writers = [
+            all_of_them.enter_context(
+                Program("encrypted_notes.py", str(tmp_path / "keys"), "note", "ann", f"during {number}", **where)
+            )
+            for number in range(4)
+        ]
+        assert notes("rekey")[0] == 0
+        assert [writer.wait() for writer in writers] == [0] * 4
+
+    assert (notes("rekey")[0], notes("retire")[0]) == (0, 0)
+    kept = notes("show", "ann")[1].splitlines()
+    assert kept[:3] == [f"before {number}" for number in range(3)]
+    assert sorted(kept[3:]) == [f"during {number}" for number in range(4)]
 
 
 # -- the guide ----------------------------------------------------------------------------------------
