@@ -29,7 +29,8 @@ def compare(directory: Directory, transcript_id: str, known: Extent | None, line
         gone = known is not None and known.size > 0
         return Seen(Fate.REPLACED, Extent(), 0) if gone else NOTHING
     if known is not None and known.mtime_ns and (known.size, known.mtime_ns) == (found.st_size, found.st_mtime_ns):
-        return Seen(Fate.SAME, known, lines)
+        # A directory that was restored or moved has all its files under other numbers, and they are the same.
+        return Seen(Fate.SAME, dataclasses.replace(known, inode=found.st_ino), lines)
     with directory.file(name, os.O_RDONLY) as file:
         return NOTHING if file is None else _seen(file, known, lines)
 
