@@ -87,7 +87,7 @@ async def test_equal_things_are_not_equal_beneath(inner: MemoryStore) -> None:
         await store.append(key, [b"x", b"x"])
     lines = [line for key in ("a", "b") for line in (await inner.read(key)).lines]
     assert len(set(lines)) == 4
-    told = [row for row in (await inner.list()).items]
+    told = (await inner.list()).items
     assert len({row.sender for row in told}) == len({row.channel for row in told}) == 2
 
 

@@ -44,8 +44,16 @@ def test_a_key_is_read_in_each_of_its_forms(tmp_path: Path, content: bytes) -> N
 
 @pytest.mark.parametrize(
     "content",
-    [b"", KEY[:31], KEY + b"\n", KEY.hex().encode()[:-1], base64.b64encode(KEY[:30]), b"correct horse battery staple!", b"x" * 5000],
-)  # fmt: skip
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(KEY[:31], id="a byte too few"),
+        pytest.param(KEY + b"\n", id="a byte too many"),
+        pytest.param(KEY.hex().encode()[:-1], id="a digit too few"),
+        pytest.param(base64.b64encode(KEY[:30]), id="base64 of 30 bytes"),
+        pytest.param(b"correct horse battery staple!", id="a password"),
+        pytest.param(b"x" * 5000, id="another file"),
+    ],
+)
 def test_what_is_no_key_is_refused_without_being_quoted(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ConfigurationError, match="64 hexadecimal digits") as caught:
         read_key(written(tmp_path, content))
