@@ -47,7 +47,7 @@ def pytest_sessionfinish() -> None:
 def machine() -> str:
     """What the numbers belong to: the day, the machine and its load, the versions."""
     model = next((line.split(": ")[1] for line in _read("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    programs = [_version("redis-server", "--version"), _version("node", "--version")]
+    programs = [_version(name, "--version") for name in ("redis-server", "node")]
     packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     load = os.getloadavg()[0]
     return "; ".join([
