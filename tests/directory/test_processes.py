@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.sessions import Lifetime, Operation, SessionKey, Status, iterate
+from sessionstore.sessions import Lifetime, Operation, SessionKey, Status, feed, iterate
 from sessionstore.sessions.directory import DirectoryStore, locks, names
 from sessionstore.sessions.directory.index import Index
 from sessionstore.sessions.plainfiles import Directory
@@ -114,6 +116,21 @@ async def test_every_process_lists_what_it_made_and_what_others_did(
         "archive": of_each,
     }
     assert not list((tmp_path / "store").rglob("*.tmp"))
+
+
+async def test_a_store_that_many_begin_at_once_is_one(tmp_path: Path, count: Count) -> None:
+    times = count(10, 100)
+    (tmp_path / "store").mkdir()
+    await run(tmp_path, "begin", times)
+    for number in range(times):
+        store = DirectoryStore(tmp_path / "store" / str(number))
+        assert await store.count() == PROCESSES * 4
+        cursor = feed.encode(await store_id(store), [0])
+        assert len((await store.changes(cursor)).items) == PROCESSES * 4
+
+
+async def store_id(store: DirectoryStore) -> str:
+    return str(json.loads(base64.urlsafe_b64decode(await store.position()))[0])
 
 
 async def test_a_change_by_another_is_in_the_next_list(store: DirectoryStore, tmp_path: Path) -> None:

@@ -60,12 +60,19 @@ async def mix(store: DirectoryStore, name: str, times: int) -> None:
         assert len(own) == 2 * (number + 1), own
 
 
+async def begin(store: DirectoryStore, name: str, times: int) -> None:
+    """Begin stores, one after the other, at the same time as the others do."""
+    for number in range(times):
+        path = store._kept.path / str(number)
+        await asyncio.gather(*(DirectoryStore(path).set(f"{name}:{part}", {}) for part in range(4)))
+
+
 async def listed(store: DirectoryStore) -> list[str]:
     page = await store.list(status=None, limit=10_000)
     return [row.key.key for row in page.items]
 
 
-WORK = {"count": count, "append": append, "append_twice": append_twice, "mix": mix}
+WORK = {"count": count, "append": append, "append_twice": append_twice, "mix": mix, "begin": begin}
 
 if __name__ == "__main__":
     path, work, name, times = sys.argv[1:]

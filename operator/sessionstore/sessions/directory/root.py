@@ -97,16 +97,24 @@ def read_store(directory: Directory) -> str | None:
 
     Raises: Unreadable where there is something else.
     """
-    data = directory.read(names.STORE, codec.MAX_BYTES)
-    if data is not None:
-        return understood(lambda: codec.parse_store(data), str(directory.path / names.STORE))
+    found = _store_id(directory)
+    if found is not None:
+        return found
     foreign = sorted(name for name in directory.names() if not name.startswith(".") and name not in _NOBODYS)
+    found = _store_id(directory)
+    if found is not None:
+        return found  # Somebody made it meanwhile, and what was there may have been his.
     if foreign:
         raise Unreadable(
             f"{directory.path} is no directory store, and holds {foreign[0]!r}; name an empty directory, or bring "
             "OpenClaw's sessions into one with sessionstore.sessions.directory.promotion"
         )
     return None
+
+
+def _store_id(directory: Directory) -> str | None:
+    data = directory.read(names.STORE, codec.MAX_BYTES)
+    return None if data is None else understood(lambda: codec.parse_store(data), str(directory.path / names.STORE))
 
 
 # Made before the store's own file; made by mkfs.
