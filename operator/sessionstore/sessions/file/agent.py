@@ -172,7 +172,10 @@ class AgentFiles:
     def write(self, directory: Directory, lines: list[Line], *, sync: bool = True) -> None:
         """Add lines to the log. Raises: Unavailable."""
         with self._mutex:
+            is_current = self._index_writes == self.log.writes
             self.log.write(directory, lines, sync=sync)
+            if is_current and self.log.unsettled is None:
+                self._index_writes = self.log.writes
 
     def carried_out(self, directory: Directory, extents: dict[str, Extent], index: Index | None = None) -> None:
         """Say that the last change was carried out. `index` is what it left in `sessions.json`."""
