@@ -26,7 +26,7 @@ ID = "6732d08c-b7c4-4713-8441-d87e624024a9"
         (f"{ID}.checkpoint.{ID}.jsonl", FileKind.BESIDE),
         ("sessions.json.4711.tmp", FileKind.BESIDE),
         (f"{ID}.jsonl.lock", FileKind.BESIDE),
-        (".sessionstore-revisions.json", FileKind.BESIDE),
+        (".sessionstore-log", FileKind.BESIDE),
         ("skills-prompts", FileKind.BESIDE),
         (".jsonl", FileKind.UNKNOWN),
         ("sessions.json.bak.1795169290837", FileKind.UNKNOWN),
