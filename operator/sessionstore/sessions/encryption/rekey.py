@@ -124,13 +124,16 @@ class _Rekeying:
 
     async def _catch_up(self, cursor: str) -> None:
         """Look at what was changed since `cursor`. Raises: FeedLost."""
+        changed: set[SessionKey] = set()
         while True:
             found = await self._inner.changes(cursor, limit=_EVENTS)
-            for name in {change.key for change in found.items}:
-                await self._session(name, False)
+            changed.update(change.key for change in found.items)
             cursor = found.cursor
+            # First all names, and then the sessions: while one looks at these, busy writers make more events.
             if len(found.items) < _FEW_EVENTS:
-                return
+                break
+        for name in changed:
+            await self._session(name, False)
 
     async def _session(self, name: SessionKey, first: bool) -> None:
         self.progress.sessions += first
