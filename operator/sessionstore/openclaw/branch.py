@@ -184,8 +184,8 @@ class Branch:
         if index in self._voided:
             self._pass_through(record.id, record.parent)
             return
-        # Another control may hang on this one: then this one must hold as well.
-        matters = self._owed.pop(record.id or "", None) is not None
+        # It must hold when it decides where the branch goes, or when another control hangs on it.
+        matters = self._owed.pop(record.id or "", None) is not None or self._seek is _Seek.PARENT
         if self._seek is _Seek.PARENT:
             behind = record.linked and record.append == self._parent
             self._look_for(_Seek.LEAF if behind else self._parent)

@@ -89,6 +89,9 @@ COMPACTED = [
 ]
 
 
+FORGOTTEN = [line("a"), line("b", parent="a"), compaction("x", "gone", "b"), line("c", parent="x")]
+
+
 @pytest.mark.parametrize(
     ("lines", "max_tokens", "expected", "complete", "over_budget"),
     [
@@ -216,6 +219,13 @@ async def test_a_long_transcript_is_not_read_whole() -> None:
 LONG = [line(str(n), parent=str(n - 1) if n else None) for n in range(500)]
 
 
+async def test_what_was_compacted_away_is_not_read() -> None:
+    store = await store_of([*LONG, compaction("x", "x", "499"), line("new", parent="x")], _Counting())
+    found = await window(store, "k", max_tokens=ALL, counter=weight)
+    assert found is not None
+    assert (ids(found), found.complete, store.lines_read) == (["new"], True, 200)
+
+
 async def test_lines_that_are_appended_meanwhile_do_not_disturb() -> None:
     async def append(store: MemoryStore) -> None:
         await store.append("k", [line("new", parent="499")])
@@ -337,6 +347,7 @@ async def test_lines_without_ids_can_be_compacted_as_a_whole() -> None:
         pytest.param(CHAT, " ", "c", "needs a summary", id="no summary"),
         pytest.param(CHAT, "s", "z", "no line with id 'z' is replayed", id="not there"),
         pytest.param(COMPACTED, "s", "a", "no line with id 'a' is replayed", id="compacted before"),
+        pytest.param(FORGOTTEN, "s", "b", "no line with id 'b' is replayed", id="not kept by a compaction of nothing"),
         pytest.param(TOOLS, "s", "c", "answers a tool call", id="between a call and its result"),
         pytest.param(TOOLS, "s", "d", "answers a tool call", id="between two results of one call"),
         pytest.param([], "s", None, "nothing to compact", id="no lines"),

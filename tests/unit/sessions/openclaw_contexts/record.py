@@ -26,6 +26,7 @@ from tests.unit.sessions import trees
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
 FIXTURE = HERE.parents[2] / "fixtures" / "openclaw" / "file-2026.7.1-2.tar.gz"
+MOMENT = "2026-11-20T10:10:00.000Z"
 KINDS = (("sound", 30), ("damaged", 30), ("compacted", 30))
 
 
@@ -47,6 +48,37 @@ async def compacted(choose: random.Random) -> list[bytes]:
     said = {"role": "user", "content": "and then", "timestamp": 1}
     later = {"type": "message", "id": "later", "parentId": last["id"], "timestamp": last["timestamp"], "message": said}
     return [*found.lines, json.dumps(later).encode()]
+
+
+def by_hand() -> dict[str, list[bytes]]:
+    """Return what chance seldom makes."""
+    side = {"appendMode": "side"}
+    trees_by_hand = {
+        "a control to a side line behind a side line": [
+            said("a", None), said("s1", "a", **side), said("s2", "s1", **side), control("l", target="s2"),
+        ],
+        "a line behind a side line": [said("a", None), said("s1", "a", **side), said("b", "s1")],
+        "a line behind a line of a plugin on a side line": [
+            said("a", None), said("s1", "a", **side), {"type": "of_a_plugin", "id": "p", "parentId": "s1"},
+            said("b", "p"),
+        ],
+        "a void control above a line of a plugin on a side line": [
+            said("a", None), said("s1", "a", **side), {"type": "of_a_plugin", "id": "p", "parentId": "s1"},
+            control("l", target="gone", appendParentId="s1"), said("b", "p"), said("c", "b"),
+        ],
+        "a control to nothing": [said("a", None), control("l", target=None)],
+        "a new root behind a control to nothing": [said("a", None), control("l", target=None), said("b", None)],
+    }  # fmt: skip
+    return {name: [json.dumps(line).encode() for line in (trees.HEADER, *tree)] for name, tree in trees_by_hand.items()}
+
+
+def said(id: str, parent: str | None, **more: Any) -> dict[str, Any]:
+    message = {"role": "user", "content": id, "timestamp": 1}
+    return {"type": "message", "id": id, "parentId": parent, "timestamp": MOMENT, "message": message, **more}
+
+
+def control(id: str, target: str | None, **more: Any) -> dict[str, Any]:
+    return {"type": "leaf", "id": id, "parentId": None, "timestamp": MOMENT, "targetId": target, **more}
 
 
 def made(kind: str, number: int) -> list[bytes]:
@@ -83,7 +115,8 @@ def contexts(package: Path, transcripts: list[list[bytes]]) -> tuple[list[Any], 
 
 
 def main(package: Path) -> None:
-    transcripts = {f"{kind} {number}": made(kind, number) for kind, count in KINDS for number in range(count)} | real()
+    transcripts = {f"{kind} {number}": made(kind, number) for kind, count in KINDS for number in range(count)}
+    transcripts |= by_hand() | real()
     found, compactions = contexts(package, list(transcripts.values()))
     cases = [
         {"name": name, "lines": [line.decode() for line in lines], "messages": messages}
