@@ -113,4 +113,4 @@ ferretdb: ## build the MongoDB-wire server that tests run (FerretDB on PostgreSQ
 # Redis and FerretDB are what tests without a cluster need besides Python.
 .PHONY: packages
 packages:
-	@tests/cluster/packages.sh redis-server:redis-server
+	@tests/cluster/packages.sh redis-server:redis-server strace:strace

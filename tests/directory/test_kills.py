@@ -79,7 +79,7 @@ def spread(points: list[Point], count: int) -> list[Point]:
 @NAMES
 async def test_a_kill_at_any_system_call_leaves_the_old_or_the_new(case: Case, count: Count) -> None:
     seen = set()
-    for number, point in enumerate(spread(case.points, count(4, len(case.points))), start=1):
+    for number, point in enumerate(spread(case.points, count(4, 200)), start=1):
         path = case.begin(number)
         watching = victim.opened(path)
         before = await watching.list(status=None)
@@ -95,7 +95,7 @@ async def test_a_kill_at_any_system_call_leaves_the_old_or_the_new(case: Case, c
 @pytest.mark.parametrize(("error", "reason"), [("ENOSPC", "full"), ("EIO", "connection")])
 async def test_a_disk_that_fails_is_said_and_tears_nothing(case: Case, count: Count, error: str, reason: str) -> None:
     points = [point for point in case.points if point.call in CHANGING]
-    for number, point in enumerate(spread(points, count(3, len(points))), start=1):
+    for number, point in enumerate(spread(points, count(3, 200)), start=1):
         path = case.begin(number)
         watching = victim.opened(path)
         await watching.list()
