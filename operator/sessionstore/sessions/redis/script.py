@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import importlib.resources
 from dataclasses import dataclass
+from pathlib import Path
+
+_DIRECTORY = Path(__file__).with_name("lua")
 
 
+@functools.cache
 def _lua(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return _DIRECTORY.joinpath(f"{name}.lua").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
