@@ -37,12 +37,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "invalidate": ("sessionstore.cli.search", "Delete every session of a sender, a channel or an agent."),
     "sweep": ("sessionstore.cli.upkeep", "Turn expired sessions into tombstones."),
     "health": ("sessionstore.cli.upkeep", "Say whether the store can be used."),
+    "rekey": ("sessionstore.cli.rekey", "Encrypt everything with the last key."),
     "inspect": ("sessionstore.cli.migration", "Tell what sessions a state directory holds."),
     "migrate": ("sessionstore.cli.migration", "Copy a state directory's sessions into a store."),
     "verify": ("sessionstore.cli.migration", "Prove that a store holds what a state directory holds."),
     "operator": ("sessionstore.cli.operator", "Run the operator."),
     "crds": ("sessionstore.cli.crds", "Print the CustomResourceDefinitions."),
 }
+_EXTRAS = {"cryptography": "encryption"}
 
 
 class _LazyGroup(click.Group):
@@ -62,7 +64,7 @@ class _LazyGroup(click.Group):
                 raise
             raise click.ClickException(
                 f"`sessionstore {cmd_name}` needs the Python package {error.name!r}; "
-                "install sessionstore-operator[operator,redis]"
+                f"install sessionstore-operator[{_EXTRAS.get(error.name or '', 'operator,redis')}]"
             ) from error
         assert isinstance(found, click.Command)
         return found

@@ -73,10 +73,15 @@ def write_bytes(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def fail(message: str, status: int = FAILED) -> NoReturn:
-    """Print one line on standard error and end with `status`."""
+def warn(message: str) -> None:
+    """Print one line on standard error."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
     click.echo(f"sessionstore: {line}", err=True)
+
+
+def fail(message: str, status: int = FAILED) -> NoReturn:
+    """Print one line on standard error and end with `status`."""
+    warn(message)
     sys.exit(status)
 
 
