@@ -180,6 +180,7 @@ _LITERAL = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_Literal, parse_float=_Literal
 )
 _PLAIN = json.JSONDecoder()
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _text(raw: bytes) -> str:
@@ -203,7 +204,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def _write(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _COMPACT.encode(value)
     except RecursionError as error:
         raise RawJSONError(f"nested deeper than {MAX_DEPTH}") from error
 

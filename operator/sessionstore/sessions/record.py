@@ -28,6 +28,7 @@ MAX_SEALED_TEXT_BYTES = 2048
 DEFAULT_AGENT = "main"
 
 _AGENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NOT_IN_A_STEM = re.compile("[/:\x00]")
 _CONTROL = re.compile("[\x00-\x1f]")
 _PATH = re.compile(r"[/\\]")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -81,7 +82,7 @@ class SessionKey:
 def check_transcript_id(transcript_id: str) -> str:
     """Return `transcript_id`, or raise InvalidKey."""
     size = len(_utf8(transcript_id, "transcript id"))
-    if not 1 <= size <= 255 or any(c in transcript_id for c in "/:\0"):
+    if not 1 <= size <= 255 or _NOT_IN_A_STEM.search(transcript_id):
         raise InvalidKey(f"transcript id {transcript_id!r} is not 1-255 bytes without / : NUL")
     return transcript_id
 
@@ -182,10 +183,12 @@ class Entry(Mapping[str, Any]):
             raw = rawjson.dump(fields)
         except (TypeError, ValueError) as error:
             raise InvalidEntry(f"entry cannot be written as JSON: {error}") from error
-        # What is read back from a flat one is what was given; anything else may hold a key twice, or a tuple.
-        if all(type(name) is str and type(item) in _SCALARS for name, item in fields.items()):
-            return cls.known(_check_size(raw), fields)
-        return cls(raw)
+        _check_size(raw)
+        try:
+            # Two halves of a character that were escaped come back as one character.
+            return cls(raw) if b"\\ud" in raw else cls.known(raw, _copied(fields, rawjson.MAX_DEPTH))
+        except _Other:
+            return cls(raw)
 
     def with_fields(self, fields: Mapping[str, Any]) -> Entry:
         """Return this entry with top-level `fields` set; all others keep their bytes."""
@@ -225,6 +228,10 @@ class Entry(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._data[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a top-level key, or `default`."""
+        return self._data.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)
 
@@ -240,6 +247,22 @@ class Entry(Mapping[str, Any]):
     def __repr__(self) -> str:
         # The content is a conversation's; it has no place in a log line.
         return f"Entry({len(self.raw)} bytes)"
+
+
+class _Other(Exception):
+    """A value that JSON gives back otherwise than it was written, or that nests too deeply."""
+
+
+def _copied(value: Any, depth: int) -> Any:
+    """Return what reading back the JSON of a dict or a list would give. Raises: _Other, where only that would tell."""
+    if depth == 0:
+        raise _Other
+    if type(value) is list:
+        return [item if type(item) in _SCALARS else _copied(item, depth - 1) for item in value]
+    # Two keys that are not text, 1 and "1", may be one in JSON.
+    if type(value) is not dict or not all(type(name) is str for name in value):
+        raise _Other
+    return {name: item if type(item) in _SCALARS else _copied(item, depth - 1) for name, item in value.items()}
 
 
 EntryLike = Entry | bytes | str | Mapping[str, Any]

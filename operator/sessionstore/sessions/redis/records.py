@@ -39,6 +39,7 @@ _HEAD = re.compile(
     ),
     re.DOTALL,
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _STATUS = {status.encode(): status for status in Status}
 
 
@@ -224,4 +225,4 @@ def _text(name: SessionKey, value: bytes) -> str:
 
 def _plain(text: str | None) -> str:
     # A sessionId with half a character in it is legal JSON and no UTF-8; rows then go without, the entry keeps it.
-    return "" if text is None or any("\ud800" <= c <= "\udfff" for c in text) else text
+    return "" if text is None or _SURROGATE.search(text) else text

@@ -39,8 +39,8 @@ if text == '\n' then text = '' end
 local turned = status ~= was
 local changed = turned or text ~= stored or pinned ~= was_pinned or own_ttl ~= was_ttl or own_idle ~= was_idle
 -- Who takes an exemption from expiry away does not want the session to be gone the same instant.
-if changed and ((turned and status == 'active') or pinned < was_pinned or second ~= '=') then written = now end
-if ARGV[6] == '1' and tonumber(touched) < now then touched = now end
+if changed and ((turned and status == 'active') or pinned < was_pinned or second ~= '=') then written = at end
+if ARGV[6] == '1' and tonumber(touched) < now then touched = at end
 
 if changed then
   try(ARGV[2] == '' and 'mark' or status == 'archived' and 'archive' or 'restore')

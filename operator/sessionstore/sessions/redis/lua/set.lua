@@ -12,10 +12,10 @@ if named ~= transcript then
   if not generation then return {'unreadable', 'one of its transcripts has no generation or length'} end
   transcript = named
 end
-if status == 'deleted' then status, created = 'active', now end
+if status == 'deleted' then status, created = 'active', at end
 if second ~= '=' then own_ttl, own_idle = second, third end
-written, sum = now, checksum
-updated = said == '-' and now or said
+written, sum = at, checksum
+updated = said == '-' and at or said
 
 try('set')
 if left then

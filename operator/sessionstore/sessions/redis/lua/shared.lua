@@ -16,8 +16,9 @@ local CHUNK = 4000
 local HEAD = '^(%d+) (%l+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%S+) (%S+) (%S+) (%d+) (%d+) (.*)$'
 
 local time = redis.call('TIME')
--- Milliseconds have 13 digits; Lua writes numbers with 14.
+-- Milliseconds have 13 digits; Lua writes numbers with 14. As text, since a number costs a call half as much again.
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local at = now .. ''
 local prefix = string.sub(KEYS[2], 1, -2)
 local member = string.sub(KEYS[1], #prefix + 3)
 local fence, ttl, idle, first, second, third = string.match(ARGV[1], '^(%S+) (%d+) (%d+) (%S+) (%S+) (%S+)$')
@@ -25,7 +26,7 @@ local fence, ttl, idle, first, second, third = string.match(ARGV[1], '^(%S+) (%d
 -- The record in hand, as text where it is only carried on; `head` is what is stored of it.
 local head
 local revision, status, created, updated, written, touched, expires, pinned, own_ttl, own_idle, sum, generation, lines,
-  transcript = 0, 'deleted', now, now, now, '0', '0', '0', '-', '-', '-', '0', '0', ''
+  transcript = 0, 'deleted', at, at, at, '0', '0', '0', '-', '-', '-', '0', '0', ''
 
 local function list_name(name, id)
   return prefix .. 't:' .. id .. ':' .. name
@@ -62,7 +63,7 @@ local function bury(key, name, was, operation)
   for id in pairs(kept) do redis.call('UNLINK', list_name(name, id)) end
   redis.call('HDEL', key, 'j', 'a', 'm')
   for id, next_one in pairs(kept) do redis.call('HSET', key, 't:' .. id, next_one .. ' 0') end
-  local is = from + 1 .. ' deleted ' .. since .. ' ' .. now .. ' ' .. now .. ' 0 0 0 - - - 0 0 '
+  local is = from + 1 .. ' deleted ' .. since .. ' ' .. at .. ' ' .. at .. ' 0 0 0 - - - 0 0 '
   redis.call('HSET', key, 'h', is)
   for index = 3, 5 do redis.call('ZREM', KEYS[index], name) end
   return is
@@ -132,9 +133,9 @@ local function try(operation)
     announce(member, revision, operation)
   end
   -- No member is named '', so XX adds none and ZREM takes none away.
-  redis.call('ZADD', index(), 'XX', 0, '')
+  redis.call('ZADD', index(), 'XX', '0', '')
   if ending() ~= tonumber(expires) then
-    redis.call('ZADD', KEYS[5], 'XX', 0, '')
+    redis.call('ZADD', KEYS[5], 'XX', '0', '')
     redis.call('ZREM', KEYS[5], '')
   end
 end
@@ -175,7 +176,7 @@ end
 
 local function sweep(limit)
   local count = 0
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT', 0, limit)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', at, 'LIMIT', '0', limit)) do
     count = count + expire(name)
   end
   return count
@@ -183,6 +184,6 @@ end
 
 -- End a change: two others that expired go with it. It is done already, so what goes wrong with them is not its error.
 local function done(...)
-  pcall(sweep, 2)
+  pcall(sweep, '2')
   return {'ok', ...}
 end

@@ -12,8 +12,8 @@ end
 
 -- Announce a change of the lines, and try what will be done about it.
 local function try_lines(operation)
-  written = now
-  if tonumber(updated) < now then updated = now end
+  written = at
+  if tonumber(updated) < now then updated = at end
   try(operation)
   redis.call('HSET', KEYS[1], 'h', head)
 end
