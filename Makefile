@@ -110,7 +110,7 @@ venv: ## create the Python environment from the locks
 ferretdb: ## build the MongoDB-wire server that tests run (FerretDB on PostgreSQL; about 5 minutes, once)
 	@tests/cluster/ferretdb.sh
 
-# Redis and FerretDB are what tests without a cluster need besides Python.
+# Redis, FerretDB, and strace, which kills a writer at a system call, are what tests without a cluster need besides Python.
 .PHONY: packages
 packages:
 	@tests/cluster/packages.sh redis-server:redis-server strace:strace

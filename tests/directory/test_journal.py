@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +117,32 @@ def test_the_feed_stops_before_what_is_being_carried_out(directory: Directory) -
     rest = journal.changes(kept, "id", found.cursor, 100, always)
     assert [change.revision for change in rest.items] == [3, 4]
     assert feed.decode(found.cursor, "id", 1) == [journal.settled_end(kept, 0, lambda note: note.revision != 3)]
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_segment_gets_no_successor_while_somebody_is_about_to_write_to_it(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, go_on, original = threading.Event(), threading.Event(), os.write
+
+    def slow(file: int, data: bytes) -> int:
+        if threading.current_thread() is late:
+            arrived.set()
+            go_on.wait()
+        return original(file, data)
+
+    write(directory, 1)
+    late = threading.Thread(target=write, args=(directory, 100))
+    others = threading.Thread(target=write, args=(directory, *range(2, 12)))
+    monkeypatch.setattr(journal.os, "write", slow)
+    late.start()
+    arrived.wait()
+    others.start()
+    others.join(0.3)  # they stand before the next segment; where they did not, they would be through by now
+    go_on.set()
+    late.join()
+    others.join()
+    assert sorted(told(directory, 0)) == [*range(1, 12), 100]
 
 
 def _write_many(path: Path, writer: int, count: int) -> None:

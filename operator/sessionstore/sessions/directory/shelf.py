@@ -24,7 +24,7 @@ from sessionstore.sessions.directory.root import Root, check_owner, read_record,
 from sessionstore.sessions.exceptions import SessionError, Unavailable
 from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.local import Lines, Step
-from sessionstore.sessions.plainfiles import Directory
+from sessionstore.sessions.plainfiles import Directory, translated
 from sessionstore.sessions.record import Changes, Health, SessionKey
 from sessionstore.sessions.transitions import Record
 
@@ -172,7 +172,8 @@ class DirectoryShelf:
                 assert root is not None
                 root.directory.replace(_PROBE, b"")
                 root.directory.remove(_PROBE)
-                free = os.statvfs(self.path)
+                with translated(self.path):
+                    free = os.statvfs(self.path)
         except SessionError as error:
             reason = error.reason if isinstance(error, Unavailable) else "connection"
             return Health(ok=False, message=str(error), reason=reason)
