@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+PIECE_BYTES = 4096
+
 
 class Way:
     """Passes bytes on in both directions until it is told otherwise. It runs in the tests' own loop."""
@@ -15,14 +17,19 @@ class Way:
         self._server_port = server_port
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._answers = asyncio.Event()
-        self._answers.set()
+        self._held: list[asyncio.Event] = []
+        self._flowing = _set()
         self.held = 0
         """Answers, in pieces as they came, that were kept back since `hold`."""
 
+        self.pause_s = 0.0
+        """Answers come in pieces of 4 KiB with so long between them."""
+
     def hold(self) -> None:
-        """Keep answers back from now on; questions go on reaching the server."""
-        self._answers.clear()
+        """Keep answers back on the connections that there are; questions go on reaching the server."""
+        self._flowing.clear()
+        self._held.append(self._flowing)
+        self._flowing = _set()
         self.held = 0
 
     def cut(self) -> None:
@@ -30,7 +37,9 @@ class Way:
         for end in self._ends:
             end.transport.abort()
         self._ends.clear()
-        self._answers.set()
+        for answers in self._held:
+            answers.set()
+        self._held.clear()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -39,8 +48,9 @@ class Way:
             writer.transport.abort()
             return
         self._ends |= {writer, server_writer}
-        for source, target, is_answer in ((reader, server_writer, False), (server_reader, writer, True)):
-            task = asyncio.create_task(self._pass_on(source, target, is_answer))
+        answers = self._flowing
+        for passing in (self._pass_on(reader, server_writer, None), self._pass_on(server_reader, writer, answers)):
+            task = asyncio.create_task(passing)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -50,14 +60,28 @@ class Way:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, is_answer: bool) -> None:
+    async def _pass_on(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, answers: asyncio.Event | None
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
-                if is_answer and not self._answers.is_set():
+                if answers is not None and not answers.is_set():
                     self.held += 1
-                    await self._answers.wait()
-                target.write(data)
+                    await answers.wait()
+                await self._write(target, data, 0 if answers is None else self.pause_s)
         target.transport.abort()
+
+    async def _write(self, target: asyncio.StreamWriter, data: bytes, pause_s: float) -> None:
+        step = PIECE_BYTES if pause_s else len(data)
+        for at in range(0, len(data), step):
+            target.write(data[at : at + step])
+            await asyncio.sleep(pause_s)
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @contextlib.asynccontextmanager

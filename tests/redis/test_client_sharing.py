@@ -266,6 +266,46 @@ async def test_what_was_not_sent_goes_again_with_the_next_connection(
         await client.close()
 
 
+async def test_a_connection_on_which_something_comes_is_kept_when_a_deadline_passes(
+    server: redis_server.RedisServer, config: SessionStorage
+) -> None:
+    async with cutting.way_to(server.port) as way:
+        client = Client(dataclasses.replace(config, redis_port=way.port, operation_timeout=0.3, connect_timeout=20))
+        await asyncio.gather(
+            client.write("SET", key(config, "long"), b"x" * 60_000, again=True),
+            client.write("SET", key(config, "short"), "s", again=True),
+        )
+        way.pause_s = 0.05
+        with pytest.raises(Unavailable, match="no answer within") as caught:
+            await client.read("GET", key(config, "long"))
+        way.pause_s = 0
+        assert caught.value.reason == "timeout"
+        async with asyncio.timeout(60):
+            while client.epoch == 1:
+                with contextlib.suppress(Unavailable):
+                    assert await client.read("GET", key(config, "short")) == b"s"
+                    break
+        assert client.epoch == 1
+        await client.close()
+
+
+async def test_a_connection_on_which_nothing_comes_is_left_when_a_deadline_passes(
+    server: redis_server.RedisServer, config: SessionStorage
+) -> None:
+    async with cutting.way_to(server.port) as way:
+        client = Client(dataclasses.replace(config, redis_port=way.port, operation_timeout=0.3, connect_timeout=20))
+        await client.write("SET", key(config, "k"), "v", again=True)
+        way.hold()
+        with pytest.raises(Unavailable, match="no answer within"):
+            await client.read("GET", key(config, "k"))
+        # Only connections of before are silent; a client that stayed on one would never hear anything again.
+        async with asyncio.timeout(60):
+            while client.epoch == 1:
+                with contextlib.suppress(Unavailable):
+                    assert await client.read("GET", key(config, "k")) == b"v"
+        await client.close()
+
+
 # -- every answer belongs to its question ---------------------------------------------------------
 
 ACTIONS = st.lists(
