@@ -107,7 +107,7 @@ async def test_changes_that_a_crash_left_untold_are_told_once_by_whoever_follows
 ) -> None:
     start = await store.position()
     await store.set("k", {})
-    crashed = {"$set": {"r": 3, "v": secrets.randbits(60), "pend": ["append", "mark"], "z": 1}}
+    crashed = {"$set": {"r": 3, "v": secrets.randbits(60), "pend": ["append:1", "mark:2"], "z": 1}}
     database.sessions.update_one({"_id": id_of(config)}, crashed)
     key = SessionKey.of("k")
     expected = [Change(key, 1, Operation.SET), Change(key, 2, Operation.APPEND), Change(key, 3, Operation.MARK)]
@@ -124,7 +124,7 @@ async def test_changes_that_a_crash_left_untold_come_before_those_of_the_next_wr
     async with open_store(config) as store:
         start = await store.position()
         await store.set("k", {})
-    crashed = {"$set": {"r": 2, "v": secrets.randbits(60), "pend": ["mark"], "z": time.time() * 1000}}
+    crashed = {"$set": {"r": 2, "v": secrets.randbits(60), "pend": ["mark:1"], "z": time.time() * 1000}}
     database.sessions.update_one({"_id": id_of(config)}, crashed)
     async with open_store(config) as store:
         assert (await store.set("k", {})).revision == 3

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from sessionstore.sessions import feed, layout
 from sessionstore.sessions.exceptions import FeedLost, Unavailable
 from sessionstore.sessions.mongodb import documents
-from sessionstore.sessions.mongodb.client import Client, Database
+from sessionstore.sessions.mongodb.client import DUPLICATE, Client, Database, insert_one
 from sessionstore.sessions.mongodb.strand import Document
 from sessionstore.sessions.record import Change, Changes, Operation, SessionKey
 
@@ -34,7 +34,6 @@ PAUSE_S = 0.05
 _TRIM_EACH = 1_000
 _END_IS_FRESH_S = 5.0
 _REMEMBERED = 10_000
-_DUPLICATE = 11000
 _UNIQUE = re.compile(r"\be_1\b")
 _log = logging.getLogger(__name__)
 
@@ -169,13 +168,18 @@ class _Stream:
         """Return the first that could not be written because of another document, or None."""
 
         async def insert(database: Database) -> None:
-            await database.feed.insert_many(wanted, ordered=True)
+            if len(wanted) == 1:
+                await insert_one(database, "feed", wanted[0])
+            else:
+                await database.feed.insert_many(wanted, ordered=True)
 
         try:
             await self._client.again(insert, deadline, writes=True)
+        except DuplicateKeyError as error:
+            return {"index": 0, **(error.details or {})}
         except BulkWriteError as error:
             (failed,) = error.details["writeErrors"]
-            if failed["code"] != _DUPLICATE:
+            if failed["code"] != DUPLICATE:
                 raise Unavailable(f"{self._client.where}: {failed['errmsg']}") from error
             return dict(failed)
         return None

@@ -8,13 +8,12 @@ from pymongo.errors import BulkWriteError
 
 from sessionstore.sessions.exceptions import Unavailable
 from sessionstore.sessions.mongodb import strand
-from sessionstore.sessions.mongodb.client import Client
+from sessionstore.sessions.mongodb.client import DUPLICATE, Client
 from sessionstore.sessions.mongodb.documents import unreadable
 from sessionstore.sessions.mongodb.strand import Document, Lines, Strand
 
 BATCH_BYTES = 8 * 1024 * 1024
 """Of one request."""
-_DUPLICATE = 11000
 
 
 class Gone(Exception):
@@ -75,6 +74,6 @@ class Chunks:
             await self._client.again(lambda database: database.lines.insert_many(batch, ordered=False), writes=True)
         except BulkWriteError as error:
             # An attempt of which no answer came had written them; the names are by chance.
-            failed = [one for one in error.details["writeErrors"] if one["code"] != _DUPLICATE]
+            failed = [one for one in error.details["writeErrors"] if one["code"] != DUPLICATE]
             if failed:
                 raise Unavailable(f"{self._client.where}: {failed[0]['errmsg']}") from error

@@ -51,7 +51,7 @@ class Kept:
     """Another one after each change of the document."""
     tokens: tuple[int, ...] = ()
     untold: tuple[str, ...] = ()
-    """The operations of the last revisions, of which the feed may not know yet."""
+    """Notes of the last revisions, of which the feed may not know yet."""
     garbage: tuple[Sequence[str], ...] = ()
     """Ranges of chunks that nobody needs any more."""
     current: str | None = None
@@ -186,9 +186,18 @@ def lease_fields_of(state: LeaseState) -> Document:
     return {"lease": {"h": state.holder, "t": state.token, "u": state.until_ms}}
 
 
-def untold(kept: Sequence[str], revision: int) -> list[tuple[int, str]]:
-    """Return (revision, operation) of what the feed may not know, where the last one led to `revision`."""
-    return list(zip(range(revision - len(kept) + 1, revision + 1), kept, strict=True))
+def note_of(operation: str, token: int) -> str:
+    """Return how a document notes a change that the feed may not know yet: as no other change is noted."""
+    return f"{operation}:{token:x}"
+
+
+def untold(notes: Sequence[str], revision: int) -> list[tuple[int, str]]:
+    """Return (revision, operation) of notes, of which the last one is of `revision`.
+
+    Notes are struck out from the first on, so that those that are left are of consecutive revisions.
+    """
+    operations = [note.partition(":")[0] for note in notes]
+    return list(zip(range(revision - len(notes) + 1, revision + 1), operations, strict=True))
 
 
 def _without_lines(one: Strand) -> Document:

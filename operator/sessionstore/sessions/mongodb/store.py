@@ -19,7 +19,7 @@ from sessionstore.sessions.mongodb import documents, strand
 from sessionstore.sessions.mongodb.beside import Archives, Documents
 from sessionstore.sessions.mongodb.changes import PAUSE_S, Feed
 from sessionstore.sessions.mongodb.chunks import Chunks, Gone
-from sessionstore.sessions.mongodb.client import Client, Database
+from sessionstore.sessions.mongodb.client import Client, Database, find_one
 from sessionstore.sessions.mongodb.keyspace import Keyspace
 from sessionstore.sessions.mongodb.rows import Rows
 from sessionstore.sessions.mongodb.strand import Document, Lines
@@ -301,8 +301,8 @@ class MongoStore(CommonStore):
         return await self._chunks.read(kept, strand.owner_of(found["_id"]), first, last)
 
     async def _find(self, name: SessionKey, fields: Document) -> Document | None:
-        chosen = {"_id": self._writer.id_of(name)}
-        return await self._client.again(lambda database: database.sessions.find_one(chosen, fields))
+        document_id = self._writer.id_of(name)
+        return await self._client.again(lambda database: find_one(database, "sessions", document_id, fields))
 
     async def _find_all(self, chosen: Document, fields: Document | None, limit: int = 0) -> builtins.list[Document]:
         async def find(database: Database) -> builtins.list[Document]:

@@ -24,7 +24,7 @@ from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.mongodb import desk, documents, strand
 from sessionstore.sessions.mongodb.changes import Feed
 from sessionstore.sessions.mongodb.chunks import Chunks, Gone
-from sessionstore.sessions.mongodb.client import Client, Database
+from sessionstore.sessions.mongodb.client import Client, Database, find_one, insert_one, update_one
 from sessionstore.sessions.mongodb.desk import Clerk, Desk, LinesWanted, Outcome, Wanted
 from sessionstore.sessions.mongodb.documents import Kept
 from sessionstore.sessions.mongodb.failures import Failure, translate
@@ -36,7 +36,7 @@ Work = Callable[[Clerk], Awaitable[T]]
 
 SKEW_MS = 1_000
 """How far the clocks of two clients, set by the server's, may be apart."""
-CLEAR_PAUSE_S = 0.2
+CLEAR_PAUSE_S = 0.1
 """How long what is done waits to be struck out of the documents' notes, for more of it."""
 REMEMBERED = 10_000
 """Sessions of which the last version is remembered."""
@@ -174,7 +174,7 @@ class Writer:
             recovered: given where a write was made already of which no answer came; reads what it came to.
         """
         pauses = retry.pauses(attempt.deadline, asyncio.get_running_loop().time, first_s=0.002)
-        unsure = recovered is not None
+        unsure, assumed = recovered is not None, kept is not None
         before, missing = self._seen.get(attempt.id), None
         while True:
             kept = kept or await self.read(attempt)
@@ -200,6 +200,9 @@ class Writer:
                 if failure.unknown:
                     unsure, before, recovered = True, kept.version, lambda _, decided=decided: decided.given()
             kept = None
+            if assumed and not unsure:
+                assumed = False
+                continue
             pause = next(pauses, None)
             if pause is None:
                 doubt = "; whether the write happened is not known, so read before you write again" if unsure else ""
@@ -209,9 +212,7 @@ class Writer:
 
     async def read(self, attempt: Attempt) -> Kept:
         """Read a whole document. Raises: Unavailable; Unreadable."""
-        found = await self._client.again(
-            lambda database: database.sessions.find_one({"_id": attempt.id}), attempt.deadline
-        )
+        found = await self._client.again(lambda database: find_one(database, "sessions", attempt.id), attempt.deadline)
         kept = documents.kept_of(attempt.name, found)
         self._saw(attempt.id, kept.version)
         return kept
@@ -249,17 +250,18 @@ class Writer:
         """Return whether the document was still the one that was read, and now is what the operation made of it."""
         await self._chunks.add(outcome.chunks)
         told = kept.record is None or self._feed.is_told(attempt.id, kept.record.revision)
-        untold = (*(() if told else kept.untold), *outcome.operations)
+        notes = [documents.note_of(operation, attempt.token) for operation in outcome.operations]
+        untold = (*(() if told else kept.untold), *notes)
         new = _fields(attempt, kept, outcome, leased) | _notes(attempt, kept, outcome, untold)
 
         async def write(database: Database) -> bool:
             if not kept.exists:
                 filled = {name: value for name, value in new.items() if value is not None}
                 garbage = {"gc": list(outcome.garbage)} if outcome.garbage else {}
-                await database.sessions.insert_one(_names(attempt, self._keyspace) | filled | garbage)
+                await insert_one(database, "sessions", _names(attempt, self._keyspace) | filled | garbage)
                 return True
             old = {"_id": attempt.id, "v": kept.version}
-            return (await database.sessions.update_one(old, _update(kept, outcome, new))).matched_count == 1
+            return await update_one(database, "sessions", old, _update(kept, outcome, new))
 
         try:
             made = await self._client.once(write, attempt.deadline)
@@ -309,7 +311,7 @@ class Writer:
         update = {
             "$push": {
                 "cur.l": {"$each": [Binary(line) for line in lines]},
-                "pend": Operation.APPEND.value,
+                "pend": documents.note_of(Operation.APPEND.value, attempt.token),
                 "at": {"$each": [attempt.token], "$slice": -documents.TOKENS},
             },
             "$inc": {"cur.n": len(lines), "cur.z": weight, "r": 1},
@@ -344,7 +346,7 @@ class Writer:
         for written in done:
             await self._chunks.drop(written.garbage)
         if done:
-            updates = [_struck_out(written) for written in done]
+            updates = [_struck_out(written, self._seen.get(written.id)) for written in done]
             await self._client.again(lambda database: database.sessions.bulk_write(updates, ordered=False))
 
 
@@ -430,8 +432,10 @@ def _left(document_id: str, name: SessionKey, kept: Kept) -> Written:
     return Written(document_id, name, kept.version, revision, kept.untold, kept.garbage, expires)
 
 
-def _struck_out(written: Written) -> UpdateOne:
-    """Only where nobody changed the document since: whoever did notes again."""
+def _struck_out(written: Written, seen: int | None) -> UpdateOne:
+    """Strike out what is done; where the document is changed all the time, the notes that were told alone."""
+    if seen != written.version:
+        return UpdateOne({"_id": written.id}, {"$pull": {"pend": {"$in": list(written.untold)}}})
     update: Document = {"$unset": {"pend": "", "gc": ""}}
     if written.expires_ms is None:
         update["$unset"]["z"] = ""
