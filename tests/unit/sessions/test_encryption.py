@@ -120,6 +120,7 @@ def test_any_entry_comes_back_byte_for_byte(key: str, entry: dict[str, Any], ind
             SEALING.seal_entry(name, given_entry)
         return
     sealed = SEALING.seal_entry(name, given_entry)
+    assert dict(Entry(sealed.raw)) == dict(sealed)
     assert Entry(sealed.raw).transcript_id == told
     assert sealed.updated_ms == given_entry.updated_ms
     assert SEALING.open_entry(name, sealed).raw == raw

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sessionstore.openclaw import rawjson
@@ -101,7 +101,7 @@ class Sealing:
         place, raw = place_of(name), stored.raw
         try:
             if raw.startswith(MEMBER.head):
-                return Entry(self._open_whole(place, raw))
+                return Entry.known(self._open_whole(place, raw))
             if raw.startswith(_BY_FIELDS):
                 return Entry(self._open_fields(place, raw))
         except (InvalidEntry, rawjson.RawJSONError) as error:
@@ -129,10 +129,15 @@ class Sealing:
 
     def _seal_whole(self, name: SessionKey, entry: Entry, updated_ms: int | None) -> Entry:
         place = place_of(name)
-        clear = rawjson.dump(_clear_members(entry, updated_ms))[1:-1]
-        bound = b"".join((b'"', self._told(name, entry, _NOTHING), b"}", b"," if clear else b"", clear, _END))
+        members = _clear_members(entry, updated_ms)
+        told = self._told(name, entry, _NOTHING)
+        clear = rawjson.dump(members)[1:-1]
+        bound = b"".join((b'"', _member(told), b"}", b"," if clear else b"", clear, _END))
         data = forms.to_text(self.keyring.encrypt(place, b"entry", entry.raw, bound))
-        return Entry(b"".join((MEMBER.head, self.keyring.last.encode(), MEMBER.middle, data, bound)))
+        # What the store beneath looks at is at hand, and needs no parsing of the whole.
+        mark = {"v": 1, "key": self.keyring.last, "data": data.decode()} | ({"told": told} if told else {})
+        raw = b"".join((MEMBER.head, self.keyring.last.encode(), MEMBER.middle, data, bound))
+        return Entry.known(raw, {"$encrypted": mark, **members, "$end": "encrypted"})
 
     def _open_whole(self, place: Place, raw: bytes) -> bytes:
         end = raw.find(b'"', len(MEMBER.head) + ID_LENGTH + len(MEMBER.middle))
@@ -147,7 +152,7 @@ class Sealing:
         listed = json.dumps(list(sealed), separators=(",", ":")).encode()
         members = (b"," if len(entry) else b"") + rawjson.replace_values(entry.raw, sealed).lstrip()[1:]
         shown = Entry(b"".join((_BY_FIELDS, listed, b"}", members)))
-        return Entry(b"".join((_BY_FIELDS, listed, self._told(name, entry, shown), b"}", members)))
+        return Entry(b"".join((_BY_FIELDS, listed, _member(self._told(name, entry, shown)), b"}", members)))
 
     def _open_fields(self, place: Place, raw: bytes) -> bytes:
         listed, members = _split_mark(raw)
@@ -160,16 +165,15 @@ class Sealing:
             },
         )
 
-    def _told(self, name: SessionKey, entry: Entry, shown: Entry) -> bytes:
-        """Return what rows are to tell and `shown` does not, as a member behind others."""
+    def _told(self, name: SessionKey, entry: Entry, shown: Entry) -> dict[str, str]:
+        """Return what rows are to tell and `shown` does not, encrypted."""
         plain, known = attributes_of(name, entry), attributes_of(name, shown)
         texts = {
             what: text
             for what, text in (("channel", plain.channel), ("sender", plain.sender), ("title", plain.title))
             if text is not None and text != getattr(known, what)
         }
-        sealed = {what: self.seal_text(place_of(name), what, text) for what, text in texts.items()}
-        return b',"told":' + rawjson.dump(sealed) if sealed else b""
+        return {what: self.seal_text(place_of(name), what, text) for what, text in texts.items()}
 
     # -- titles, lines, documents ---------------------------------------------------------------
 
@@ -259,6 +263,11 @@ def key_of(form: forms.Form, stored: bytes) -> str:
     """Return the id of the key that something is encrypted with; `PLAIN`, `DAMAGED`."""
     found = form.read(stored)
     return found[0] if found else DAMAGED if form.is_met(stored) else PLAIN
+
+
+def _member(told: Mapping[str, str]) -> bytes:
+    """Write what rows are to tell, behind the other members of a mark."""
+    return b',"told":' + rawjson.dump(told) if told else b""
 
 
 def _clear_members(entry: Entry, updated_ms: int | None) -> dict[str, Any]:
