@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -23,6 +24,7 @@ from sessionstore.sessions import (
     feed,
     iterate,
     layout,
+    plainfiles,
 )
 from sessionstore.sessions.file import agent, log
 from sessionstore.sessions.file.store import FileStore
@@ -150,6 +152,22 @@ async def test_another_store_tells_the_same(store: Store, state: Path) -> None:
     cursor = await store.position()
     await store.set(WORK, {"n": 1})
     assert await told(FileStore(state), cursor) == await told(store, cursor)
+
+
+async def test_a_position_that_is_taken_while_a_change_is_under_way_does_not_pass_it(
+    store: Store, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, taken = FileStore(state), []
+    await other.list()
+    real = plainfiles.Prepared.publish
+
+    def publish(prepared: plainfiles.Prepared) -> None:
+        taken.append(asyncio.run(other.position()))
+        real(prepared)
+
+    monkeypatch.setattr(plainfiles.Prepared, "publish", publish)
+    await store.set(WORK, {"n": 1})
+    assert [await operations(one, taken[0]) for one in (other, store)] == [[(WORK, Operation.SET, 2)]] * 2
 
 
 async def test_a_log_that_is_written_anew_loses_no_event_and_no_row(

@@ -100,7 +100,7 @@ def test_old_or_new_after_a_fault_at_any_system_call(start: Path, tmp_path: Path
     assert number > (3 if operation == "archive" else 8)
 
 
-async def checked(store: Store, old: dict[str, Any], new: dict[str, Any], cursor: str, number: int) -> None:
+async def checked(store: FileStore, old: dict[str, Any], new: dict[str, Any], cursor: str, number: int) -> None:
     """Hold what a fault left against what may be, and go on from there."""
     await store.sweep()
     now = await states(store)
@@ -121,7 +121,10 @@ async def checked(store: Store, old: dict[str, Any], new: dict[str, Any], cursor
     await goes_on(store, now)
 
 
-async def goes_on(store: Store, now: dict[str, tuple[int, State]]) -> None:
+async def goes_on(store: FileStore, now: dict[str, tuple[int, State]]) -> None:
+    await store.title("bystander", "any write settles what was left")
+    transcript = store._files.path / "agents" / "main" / "sessions" / "s.jsonl"
+    assert transcript.exists() == (now["k"][1] != (None, None))
     made = await store.set("k", {"sessionId": "s", "again": True})
     assert made.revision == now["k"][0] + 1
     head = await store.append("k", [b"on"], position=made.transcript.lines, generation=made.transcript.generation)
