@@ -58,6 +58,8 @@ class TracedStore(WrappedStore):
         try:
             async for item in items:
                 yield item
+        except GeneratorExit:
+            raise  # The caller has seen enough.
         except BaseException as error:
             _tell(span, error)
             raise

@@ -99,6 +99,15 @@ async def test_a_cancelled_call_ends_its_span(store: Store, exporter: InMemorySp
     assert told(exporter.get_finished_spans()[-1]) == ("changes chat", "CancelledError")
 
 
+async def test_a_walk_that_is_broken_off_is_no_error(store: Store, exporter: InMemorySpanExporter) -> None:
+    for name in ("a", "b"):
+        await store.put_document(name, b"")
+    walk = store.list_documents()
+    assert await anext(walk) == "a"
+    await walk.aclose()
+    assert told(exporter.get_finished_spans()[-1]) == ("list_documents chat", None)
+
+
 async def test_what_a_call_does_is_inside_its_span(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
     class Driver(MemoryStore):
         async def exists(self, key: object) -> bool:
