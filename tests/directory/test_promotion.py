@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore.sessions import Conflict, Lifetime, SessionKey, Status, Store, Unreadable, iterate
+from sessionstore.sessions import Conflict, Lifetime, SessionKey, Status, Store, Unavailable, Unreadable, iterate
 from sessionstore.sessions.directory import DirectoryStore, promotion
 from sessionstore.sessions.directory.promotion import Moved, promote, roll_back
 from sessionstore.sessions.file import FileStore
@@ -122,6 +122,12 @@ async def test_a_store_that_lacks_something_is_not_taken_for_the_promoted_one(st
     with pytest.raises(Conflict, match="is not in"):
         await promote(state, directory)
     assert list(await held(DirectoryStore(directory))) == ["main/other"]
+
+
+async def test_two_promotions_at_once_do_not_meet(state: Path, directory: Path) -> None:
+    with promotion._alone(directory.parent), pytest.raises(Unavailable, match="at work"):
+        await promote(state, directory)
+    assert (await promote(state, directory)).sessions == 11
 
 
 async def changed(store: Store) -> None:

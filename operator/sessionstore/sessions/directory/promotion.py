@@ -102,12 +102,12 @@ def _alone(parent: Path) -> Iterator[None]:
         parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            what = f"another promotion or roll-back is at work in {parent}; let it end first"
+            raise Unavailable(what, "timeout") from error
         yield
-    except BlockingIOError:
-        raise Unavailable(
-            f"another promotion or roll-back is at work in {parent}; let it end first", "timeout"
-        ) from None
     finally:
         os.close(descriptor)
 
