@@ -179,3 +179,13 @@ async def test_an_append_that_is_cancelled_is_there_whole_or_not_at_all(store: S
     assert (await store.read("k")).lines in ((), tuple(lines))
     at = (await store.get("k")).transcript.lines
     assert (await store.append("k", [b"next"])).lines == at + 1
+
+
+async def test_what_a_session_notes_is_struck_out_while_it_is_written_all_the_time(
+    store: Store, shared_server: MongoServer, config: SessionStorage
+) -> None:
+    count = 400
+    for _ in range(count):
+        await store.append("k", [b"x"])
+    assert len(session_document(shared_server, config).get("pend", ())) < count // 2
+    await until(lambda: not {"pend", "z"} & session_document(shared_server, config).keys())
