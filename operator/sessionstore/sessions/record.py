@@ -31,6 +31,7 @@ _AGENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NOT_IN_A_STEM = re.compile("[/:\x00]")
 _CONTROL = re.compile("[\x00-\x1f]")
 _PATH = re.compile(r"[/\\]")
+_TEXT = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _AGENT_PREFIX = re.compile(r"agent:([A-Za-z0-9._-]{1,64}):")
 
@@ -255,13 +256,17 @@ class _Other(Exception):
 
 def _copied(value: Any, depth: int) -> Any:
     """Return what reading back the JSON of a dict or a list would give. Raises: _Other, where only that would tell."""
-    if depth == 0:
+    if depth == 0 or type(value) not in (dict, list):
         raise _Other
     if type(value) is list:
+        if _SCALARS.issuperset(map(type, value)):
+            return value.copy()
         return [item if type(item) in _SCALARS else _copied(item, depth - 1) for item in value]
     # Two keys that are not text, 1 and "1", may be one in JSON.
-    if type(value) is not dict or not all(type(name) is str for name in value):
+    if not _TEXT.issuperset(map(type, value)):
         raise _Other
+    if _SCALARS.issuperset(map(type, value.values())):
+        return value.copy()
     return {name: item if type(item) in _SCALARS else _copied(item, depth - 1) for name, item in value.items()}
 
 

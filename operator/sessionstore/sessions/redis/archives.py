@@ -10,8 +10,9 @@ from sessionstore.sessions import layout, record
 from sessionstore.sessions.exceptions import Conflict, InvalidEntry, Unreadable
 from sessionstore.sessions.record import ArchiveInfo
 from sessionstore.sessions.redis import limits
-from sessionstore.sessions.redis.client import Argument, Client, Command, Script
+from sessionstore.sessions.redis.client import Argument, Client, Command
 from sessionstore.sessions.redis.keyspace import Keyspace
+from sessionstore.sessions.redis.script import Script
 
 _PUT_ARCHIVE = Script.load("put_archive")
 _READ_ARCHIVE = Script.load("read_archive")

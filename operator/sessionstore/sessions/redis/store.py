@@ -6,15 +6,15 @@ Reads are plain commands, and what has expired is left out here.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NoReturn
 
 from sessionstore.sessions import layout, leases, paging, record, transitions
 from sessionstore.sessions.common import CommonStore
 from sessionstore.sessions.config import SessionStorage
-from sessionstore.sessions.exceptions import Conflict, InvalidEntry, NoTranscript, Unreadable
+from sessionstore.sessions.exceptions import InvalidEntry, Unreadable
 from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.query import Query
 from sessionstore.sessions.record import (
@@ -32,29 +32,20 @@ from sessionstore.sessions.record import (
     Transcript,
     TranscriptHead,
 )
-from sessionstore.sessions.redis import limits, places, records
+from sessionstore.sessions.redis import limits, places, records, scripts
 from sessionstore.sessions.redis.archives import Archives
 from sessionstore.sessions.redis.changes import FeedReader
-from sessionstore.sessions.redis.client import Argument, Client, Script
+from sessionstore.sessions.redis.client import Argument, Client
 from sessionstore.sessions.redis.keyspace import Keyspace
 from sessionstore.sessions.redis.places import Place
+from sessionstore.sessions.redis.script import Script
+from sessionstore.sessions.redis.scripts import Answer
 from sessionstore.sessions.redis.searching import Searcher
 from sessionstore.sessions.store import Capability, Key
 from sessionstore.sessions.transitions import Marking
 
-Answer = list[Any]
-
 _SWEEP_STEP = 100
 """Sessions that one script makes tombstones; the server does nothing else meanwhile."""
-_SET = Script.load("shared", "set")
-_DELETE = Script.load("shared", "delete")
-_MARK = Script.load("shared", "mark")
-_APPEND = Script.load("shared", "transcript", "append")
-_REWRITE = Script.load("shared", "transcript", "rewrite")
-_READ = Script.load("shared", "transcript", "read")
-_SWEEP = Script.load("shared", "sweep")
-_ACQUIRE = Script.load("acquire")
-_RENEW = Script.load("renew")
 _USE = Marking()
 
 
@@ -102,8 +93,11 @@ class RedisStore(CommonStore):
         for place, answer in zip(found_places, answers, strict=True):
             if isinstance(answer, Unreadable):
                 raise records.unreadable(place.name, str(answer))
-            session = records.session_of(place.name, answer)
-            found.append(session and await self._used(place, session))
+            found.append(records.session_of(place.name, answer))
+        aging = {i: session for i, session in enumerate(found) if session and session.expires_ms is not None}
+        used = await asyncio.gather(*(self._used(found_places[i], session) for i, session in aging.items()))
+        for i, session in zip(aging, used, strict=True):
+            found[i] = session
         return found
 
     async def set(
@@ -116,26 +110,19 @@ class RedisStore(CommonStore):
         fence: int | None = None,
     ) -> Session:
         place, entry = self._find(key), Entry.of(entry)
-        raw, updated_ms = entry.raw, entry.updated_ms
-        said = "-" if updated_ms is None else updated_ms
-        arguments = (
-            raw,
-            records.attributes_text(place.name, entry),
-            f"{said} {records.checksum(raw)} {entry.transcript_id or ''}",
-        )
-        terms = f"{_optional(expected)} {_spelled(lifetime)}"
-        answer = await self._change(_SET, place, terms, arguments, fence)
+        terms = f"{scripts.term(expected)} {scripts.lifetime_terms(lifetime)}"
+        answer = await self._change(scripts.SET, place, terms, scripts.set_arguments(place, entry), fence)
         if answer[0] != b"ok":
-            _refuse_revision(place, answer, expected)
-        session = records.session_of(place.name, (answer[1], raw, answer[2]), entry)
+            scripts.refuse_revision(place, answer, expected)
+        session = records.session_of(place.name, (answer[1], entry.raw, answer[2]), entry)
         assert session is not None
         return session
 
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         place = self._find(key)
-        answer = await self._change(_DELETE, place, f"{_optional(expected)} - -", (), fence)
+        answer = await self._change(scripts.DELETE, place, f"{scripts.term(expected)} - -", (), fence)
         if answer[0] == b"conflict":
-            _refuse_revision(place, answer, expected)
+            scripts.refuse_revision(place, answer, expected)
         return bool(answer[0] == b"ok")
 
     async def exists(self, key: Key) -> bool:
@@ -161,13 +148,13 @@ class RedisStore(CommonStore):
         fence: int | None = None,
     ) -> TranscriptHead:
         place = self._find(key)
-        terms = f"{_optional(position)} {_optional(generation)} -"
+        terms = f"{scripts.term(position)} {scripts.term(generation)} -"
         # With a position, what was stored already is known again.
         answer = await self._change(
-            _APPEND, place, terms, limits.checked_lines(lines), fence, again=position is not None
+            scripts.APPEND, place, terms, limits.checked_lines(lines), fence, again=position is not None
         )
         if answer[0] != b"ok":
-            _refuse_lines(place, answer, position, generation)
+            scripts.refuse_lines(place, answer, position, generation)
         return TranscriptHead(answer[1].decode(), answer[2], answer[3])
 
     async def rewrite(
@@ -180,10 +167,10 @@ class RedisStore(CommonStore):
         fence: int | None = None,
     ) -> TranscriptHead:
         place = self._find(key)
-        terms = f"{_optional(expected)} {_optional(generation)} -"
-        answer = await self._change(_REWRITE, place, terms, limits.checked_lines(lines), fence)
+        terms = f"{scripts.term(expected)} {scripts.term(generation)} -"
+        answer = await self._change(scripts.REWRITE, place, terms, limits.checked_lines(lines), fence)
         if answer[0] != b"ok":
-            _refuse_lines(place, answer, None, generation, expected)
+            scripts.refuse_lines(place, answer, None, generation, expected)
         return TranscriptHead(answer[1].decode(), answer[2], answer[3])
 
     async def read(
@@ -193,12 +180,12 @@ class RedisStore(CommonStore):
         await self._keyspace.check(writing=False)
         arguments = (limits.clamped(start), "" if stop is None else limits.clamped(stop))
         try:
-            answer = await self._client.run(_READ, place.keys, (f"- {self._ages} - - -", *arguments), writes=False)
+            answer = await self._client.run(
+                scripts.READ, place.keys, (f"- {self._ages} - - -", *arguments), writes=False
+            )
         except Unreadable as error:
             raise records.unreadable(place.name, str(error)) from error
-        if answer[0] == b"unreadable":
-            raise records.unreadable(place.name, answer[1].decode())
-        if answer[0] != b"ok":
+        if scripts.believed(place, answer)[0] != b"ok":
             return None
         if answer[6]:
             await self._touch(place, _USE)
@@ -246,7 +233,7 @@ class RedisStore(CommonStore):
     async def acquire_lease(self, key: Key, holder: str, ttl_s: float) -> Lease:
         place = self._find(key)
         arguments = (record.check_text(holder, "holder"), leases.duration_ms(ttl_s))
-        answer = await self._lease(_ACQUIRE, place, arguments, again=True)
+        answer = await self._lease(scripts.ACQUIRE, place, arguments, again=True)
         state = LeaseState(answer[3].decode(), answer[1], answer[2])
         if answer[0] == b"held":
             raise leases.held(leases.lease_of(place.name, state), answer[4])
@@ -254,13 +241,13 @@ class RedisStore(CommonStore):
 
     async def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
         place = self._find(lease.key)
-        answer = await self._lease(_RENEW, place, (lease.token, leases.duration_ms(ttl_s)), again=True)
+        answer = await self._lease(scripts.RENEW, place, (lease.token, leases.duration_ms(ttl_s)), again=True)
         if answer[0] != b"ok":
             raise leases.lost(lease.key, lease.token)
         return dataclasses.replace(lease, until_ms=answer[1])
 
     async def release_lease(self, lease: Lease) -> bool:
-        answer = await self._lease(_RENEW, self._find(lease.key), (lease.token, 0), again=False)
+        answer = await self._lease(scripts.RENEW, self._find(lease.key), (lease.token, 0), again=False)
         return bool(answer[0] == b"ok")
 
     # -- upkeep ---------------------------------------------------------------------------------
@@ -273,7 +260,7 @@ class RedisStore(CommonStore):
                 keys = places.bucket_keys(self._names, bucket)
                 most = min(_SWEEP_STEP, due - step, limit - swept)
                 answer = await self._client.run(
-                    _SWEEP, (keys[0], *keys), (f"- {self._ages} {most} - -",), writes=True, again=True
+                    scripts.SWEEP, (keys[0], *keys), (f"- {self._ages} {most} - -",), writes=True, again=True
                 )
                 swept += answer[1]
         return swept
@@ -334,7 +321,7 @@ class RedisStore(CommonStore):
         place = self._find(key)
         answer = await self._marked(place, marking, expected, use=False)
         if answer[0] == b"conflict":
-            _refuse_revision(place, answer, expected)
+            scripts.refuse_revision(place, answer, expected)
         if answer[0] == b"full":
             raise InvalidEntry(f"a session has at most {record.MAX_TAGS} tags; this would make {answer[1]}")
         return records.session_of(place.name, answer[1:]) if answer[0] == b"ok" else None
@@ -343,20 +330,10 @@ class RedisStore(CommonStore):
         return bool((await self._marked(place, marking, None, use=True))[0] == b"ok")
 
     async def _marked(self, place: Place, marking: Marking, expected: int | None, *, use: bool) -> Answer:
-        pinned = "" if marking.pinned is None else int(marking.pinned)
-        arguments: tuple[Argument, ...] = (
-            marking.status or "",
-            pinned,
-            _given(marking.title),
-            _given(marking.reason),
-            int(use),
-            record.MAX_TAGS,
-            len(marking.add),
-            *marking.add,
-            *marking.remove,
-        )
-        terms = f"{_optional(expected)} {_spelled(marking.lifetime)}"
-        return await self._change(_MARK, place, terms, arguments, None, again=expected is None)
+        terms = f"{scripts.term(expected)} {scripts.lifetime_terms(marking.lifetime)}"
+        arguments = scripts.mark_arguments(marking, use=use)
+        # Repeated, it finds all as it is to be.
+        return await self._change(scripts.MARK, place, terms, arguments, None, again=expected is None)
 
     async def _used(self, place: Place, session: Session) -> Session | None:
         """Return a session that was read, unless it has expired; write the use down where its idle time wants it."""
@@ -386,12 +363,7 @@ class RedisStore(CommonStore):
             )
         except Unreadable as error:
             raise records.unreadable(place.name, str(error)) from error
-        if answer[0] == b"unreadable":
-            raise records.unreadable(place.name, answer[1].decode())
-        if answer[0] == b"lost":
-            assert fence is not None
-            raise leases.lost(place.name, fence)
-        return answer
+        return scripts.believed(place, answer, fence)
 
     async def _lease(self, script: Script, place: Place, arguments: tuple[Argument, ...], *, again: bool) -> Answer:
         await self._keyspace.check(writing=True)
@@ -399,41 +371,4 @@ class RedisStore(CommonStore):
             answer = await self._client.run(script, (place.lease,), arguments, writes=True, again=again)
         except Unreadable as error:
             raise records.unreadable(place.name, f"its lease: {error}") from error
-        if answer[0] == b"unreadable":
-            raise records.unreadable(place.name, answer[1].decode())
-        return answer
-
-
-def _optional(number: int | None) -> str:
-    return "-" if number is None else str(number)
-
-
-def _spelled(lifetime: Lifetime | None) -> str:
-    return "= =" if lifetime is None else f"{_optional(lifetime.ttl_ms)} {_optional(lifetime.idle_ms)}"
-
-
-def _given(text: str | None) -> str:
-    return "" if text is None else f"={text}"
-
-
-def _refuse_revision(place: Place, answer: Answer, expected: int | None) -> NoReturn:
-    current = records.session_of(place.name, answer[1:])
-    have = current.revision if current else 0
-    raise Conflict(f"session {place.name} is at revision {have}, not {expected}", current)
-
-
-def _refuse_lines(
-    place: Place, answer: Answer, position: int | None, generation: int | None, expected: int | None = None
-) -> NoReturn:
-    if answer[0] != b"conflict":
-        why = "is absent" if answer[0] == b"absent" else "names no transcript (sessionFile, sessionId)"
-        raise NoTranscript(f"session {place.name} {why}")
-    current = records.session_of(place.name, answer[1:])
-    if current is None or expected not in (None, current.revision):
-        _refuse_revision(place, answer, expected)
-    assert current.transcript is not None
-    if generation not in (None, current.transcript.generation):
-        why = f"has its transcript at generation {current.transcript.generation}, not {generation}"
-    else:
-        why = f"has a transcript of {current.transcript.lines} lines, not {position}"
-    raise Conflict(f"session {place.name} {why}", current)
+        return scripts.believed(place, answer)
