@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -165,6 +166,39 @@ async def test_who_comes_in_between_loses_nothing() -> None:
     inner.times = 3
     assert (await rekey(encrypted(inner, OLD, NEW))).problems == {}
     assert (await encrypted(inner, NEW).read("k")).lines == (b"0", *[b"meanwhile"] * 3)
+
+
+class Overtaken(MemoryStore):
+    """Somebody writes the entry or the title right before it is written, once it is `armed`."""
+
+    armed = ""
+
+    async def set(self, *arguments: Any, **options: Any) -> Any:
+        await self._overtake("set", lambda store: store.set("k", {"sessionId": "s", "n": "theirs"}))
+        return await super().set(*arguments, **options)
+
+    async def title(self, *arguments: Any, **options: Any) -> Any:
+        await self._overtake("title", lambda store: store.title("k", "theirs"))
+        return await super().title(*arguments, **options)
+
+    async def _overtake(self, operation: str, write: Callable[[Store], Awaitable[object]]) -> None:
+        if self.armed == operation:
+            self.armed = ""
+            await write(encrypted(self, OLD, NEW))
+
+
+@pytest.mark.parametrize(("operation", "expected"), [("set", ("theirs", "ours")), ("title", ("ours", "theirs"))])
+async def test_an_entry_and_a_title_that_are_overtaken_are_not_put_back(
+    operation: str, expected: tuple[str, str]
+) -> None:
+    inner = Overtaken()
+    await encrypted(inner, OLD).set("k", {"sessionId": "s", "n": "ours"})
+    await encrypted(inner, OLD).title("k", "ours")
+    inner.armed = operation
+    assert (await rekey(encrypted(inner, OLD, NEW))).problems == {}
+    found = await encrypted(inner, NEW).get("k")
+    assert (found.entry["n"], found.marks.title) == expected
+    assert inner.armed == ""
 
 
 async def test_a_session_that_slips_past_the_walk_is_found_by_the_feed() -> None:
