@@ -14,7 +14,8 @@ from sessionstore.sessions.record import Lease, Page, Session, SessionKey, Statu
 from sessionstore.sessions.store import Key
 from sessionstore.sessions.transitions import Marking
 
-_INVALIDATE_PAGE = 500
+_INVALIDATE_PAGE = 100
+"""Deletes that are under way at once."""
 
 
 class CommonStore:
