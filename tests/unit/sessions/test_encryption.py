@@ -380,6 +380,24 @@ async def test_words_among_the_fields_are_transcripts_and_titles(inner: MemorySt
     assert [(await store.read("k")).lines, (await store.get("k")).marks.title] == [(b"0",), "t"]
 
 
+async def test_what_people_choose_may_look_encrypted_where_it_stays_in_clear(inner: MemoryStore) -> None:
+    store, line = encrypted(inner, fields=["other"]), b'{"type":"encrypted","v":1,"key":"'
+    await store.set("k", {"sessionId": "s", "subject": "$encrypted:1:mine", "senderId": "ann:end$"})
+    await store.append("k", [line, b"plain"])
+    (row,) = (await store.list()).items
+    assert (row.title, row.sender) == ("$encrypted:1:mine", "ann:end$")
+    await store.title("k", "$encrypted:1:yours")
+    assert (await store.get("k")).marks.title == (await store.list()).items[0].title == "$encrypted:1:yours"
+    assert ((await store.read("k")).lines, (await inner.read("k")).lines[1]) == ((line, b"plain"), b"plain")
+
+
+async def test_a_key_that_ends_like_what_is_encrypted_breaks_no_list(inner: MemoryStore) -> None:
+    store = encrypted(inner, require=True)
+    await store.set("agent:main:irc:direct:ann:end$", {"sessionId": "s"})
+    assert [row.sender for row in (await store.list()).items] == ["ann:end$"]
+    assert await store.invalidate(sender="ann:end$") == 1
+
+
 async def test_whole_and_by_fields_read_one_another(inner: MemoryStore) -> None:
     whole, by_fields = encrypted(inner), encrypted(inner, fields=["senderId"])
     await whole.set("a", ENTRY)

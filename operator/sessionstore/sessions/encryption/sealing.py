@@ -78,9 +78,11 @@ class Sealing:
 
     def _open_told(self, row: SessionInfo, what: str) -> str | None:
         stored: str | None = getattr(row, what)
-        text = None if stored is None else self._open_text(place_of(row.key), what, stored)
-        # In plain stands only what the session's key tells.
-        if self.whole and self.require and text == stored != getattr(attributes_of(row.key, _NOTHING), what):
+        # What the session's key tells stands in plain, whatever it looks like.
+        if stored is None or stored == getattr(attributes_of(row.key, _NOTHING), what):
+            return stored
+        text = self._open_text(place_of(row.key), what, stored)
+        if self.whole and self.require and text == stored:
             self._check_plain(place_of(row.key), what)
         return text
 
@@ -171,7 +173,7 @@ class Sealing:
         texts = {
             what: text
             for what, text in (("channel", plain.channel), ("sender", plain.sender), ("title", plain.title))
-            if text is not None and text != getattr(known, what)
+            if text is not None and (text != getattr(known, what) or TEXT.is_met(text.encode()))
         }
         return {what: self.seal_text(place_of(name), what, text) for what, text in texts.items()}
 
@@ -188,9 +190,13 @@ class Sealing:
             self._check_plain(place_of(name), "title")
         return text
 
+    def seals_title(self, title: str) -> bool:
+        """Return whether a title is to be encrypted; one that looks so is in any case, or it would count as damaged."""
+        return self.covers_titles or TEXT.is_met(title.encode())
+
     def seal_lines(self, place: Place, lines: Sequence[bytes]) -> Sequence[bytes]:
-        """Encrypt lines, where lines are to be."""
-        return [self.seal_line(place, line) for line in lines] if self.covers_lines else lines
+        """Encrypt lines, where lines are to be; those that look encrypted in any case."""
+        return [self.seal_line(place, line) if self.covers_lines or LINE.is_met(line) else line for line in lines]
 
     def seal_line(self, place: Place, line: bytes) -> bytes:
         """Encrypt one line."""

@@ -178,10 +178,10 @@ class EncryptedStore(WrappedStore):
 
     async def title(self, key: Key, title: str | None, *, expected: int | None = None) -> Session | None:
         name = SessionKey.of(key)
-        if not title or not self.sealing.covers_titles:
+        if not title or not self.sealing.seals_title(record.check_text(title, "title")):
             with self._conflicts():
                 return self._opened(await self.inner.title(name, title, expected=expected))
-        sealed = self.sealing.seal_text(place_of(name), "title", record.check_text(title, "title"))
+        sealed = self.sealing.seal_text(place_of(name), "title", title)
         while True:
             found = self._opened(await self.inner.get(name))
             revision = found.revision if found else 0
