@@ -78,6 +78,8 @@ _MANNERS = {
 }
 # code -> what a person could do about it, where the text does not say.
 _HINTS = {"MOVED": " (this server is part of a Redis Cluster: set redis_cluster: true)"}
+# What a script meets that names a list by itself while the slot is on its way to another server.
+_ON_ITS_WAY = "Script attempted to access a non local key"
 # What a primary says while another one takes its place.
 _CHANGING_OVER = frozenset({"READONLY", "NOREPLICAS"})
 
@@ -85,6 +87,9 @@ _CHANGING_OVER = frozenset({"READONLY", "NOREPLICAS"})
 def failure_of(refusal: Refusal) -> Failure:
     """Read a refusal. One that is not known may come from the middle of a script: its outcome counts as unknown."""
     text = refusal.text
+    if _ON_ITS_WAY in text:
+        # Our scripts touch every key before they change any, so nothing was done (lua/shared.lua).
+        return Failure(text, "loading", code="TRYAGAIN")
     for mark, reason in _REASONS:
         if text.startswith(mark) or (" " in mark and mark in text):
             return Failure(text, reason, code=refusal.code)

@@ -6,7 +6,8 @@ local kept = redis.call('GET', KEYS[1])
 local token, till, holder = string.match(kept or '0 0 ', '^(%d+) (%d+) (.*)$')
 if not token then return {'unreadable', 'its lease is none'} end
 if tonumber(till) <= now then
-  token = token + 1
+  -- The time and no mere count: a primary that takes over may not know of the last one, and must not give it out again.
+  token = math.max(token + 1, now)
 elseif holder ~= ARGV[1] then
   return {'held', tonumber(token), tonumber(till), holder, now}
 end

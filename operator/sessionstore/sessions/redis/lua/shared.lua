@@ -8,7 +8,7 @@
 --
 -- A script that fails is not rolled back. So what may be refused (a right that the user lacks, a key of another type, a
 -- key whose slot is on its way to another server) is tried before the first change, by writes that change nothing.
--- The event goes first: at worst the feed names a change that was not made.
+-- The event goes before all others: at worst the feed names a change that was not made.
 
 local FEED_LENGTH = '20000'
 -- unpack() fails beyond 8000 values (LUAI_MAXCSTACK); what one script does stays one step however many calls it makes.
@@ -56,10 +56,13 @@ local function bury(key, name, was, operation)
   local from, _, since, _, _, _, _, _, _, _, _, last, _, current = string.match(was, HEAD)
   local kept = succeeded(key, current, last)
   if not kept then return nil end
-  announce(name, from + 1, operation)
+  -- First what only takes away: a server that is full refuses what may add, unless such a write went before it.
   for index = 3, 5 do redis.call('ZREM', KEYS[index], '') end
+  for id in pairs(kept) do redis.call('EXISTS', list_name(name, id)) end
+  announce(name, from + 1, operation)
   redis.call('HSET', key, 'h', was)
   redis.call('HDEL', key, '')
+  for id in pairs(kept) do redis.call('EXISTS', list_name(name, id)) end
   for id in pairs(kept) do redis.call('UNLINK', list_name(name, id)) end
   redis.call('HDEL', key, 'j', 'a', 'm')
   for id, next_one in pairs(kept) do redis.call('HSET', key, 't:' .. id, next_one .. ' 0') end
