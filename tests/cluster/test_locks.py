@@ -30,7 +30,9 @@ def _extras(*names: str) -> list[str]:
     ("lock", "wanted"),
     [
         pytest.param("build.txt", PROJECT["build-system"]["requires"], id="what builds the package"),
-        pytest.param("operator.txt", _extras("redis", "mongodb", "encryption", "operator", "console"), id="what the image runs"),
+        pytest.param(
+            "operator.txt", _extras("redis", "mongodb", "encryption", "operator", "console"), id="what the image runs"
+        ),
         pytest.param("test.txt", [*_extras(*EXTRAS), *GROUPS["test"]], id="what the tests need"),
         pytest.param("lint.txt", GROUPS["lint"], id="what lint needs"),
         pytest.param("bench.txt", GROUPS["bench"], id="what the measurements need"),
