@@ -187,3 +187,25 @@ def test_a_reader_that_stops_early_is_no_error(state_dir: Path) -> None:
     command = f"{sys.executable} -m sessionstore --store file://{state_dir} transcript {WORK} --raw | head -c 5"
     done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, cwd=ROOT)
     assert (done.stdout, done.stderr) == (b"xxxxx", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("list",), 0),
+        (("stats",), 0),
+        (("transcript", WORK), 0),
+        (("exists", WORK), 0),
+        (("exists", "agent:main:none"), 1),
+        (("exists", "agent:main:none", "--json"), 1),
+    ],
+)
+def test_a_reader_that_is_gone_changes_no_status(state_dir: Path, arguments: tuple[str, ...], status: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "sessionstore", "--store", f"file://{state_dir}", *arguments]
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=ROOT)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (status, b"")

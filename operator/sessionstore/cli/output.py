@@ -34,9 +34,16 @@ _HINTS = {
 T = TypeVar("T")
 
 
+class _Console(rich.console.Console):
+    """Leaves a reader that has seen enough to `run`; rich itself ends with status 1, which is our "absent"."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> rich.console.Console:
     """Return a console for people. Made per use, so that a test's or a pipe's stream is the one written to."""
-    return rich.console.Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return _Console(stderr=stderr, highlight=False, soft_wrap=False)
 
 
 def printable(text: str) -> rich.text.Text:
@@ -85,6 +92,11 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
     sys.exit(status)
 
 
+def seen_enough() -> None:
+    """Write nowhere from here on: the reader, say `head`, is gone, and standard output is flushed again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def explain(error: SessionError) -> tuple[str, int]:
     """Return what to tell a person about `error`, and the exit status."""
     if isinstance(error, Unavailable):
@@ -103,8 +115,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         message, status = explain(error)
         fail(message, UNKNOWN if isinstance(error, Unavailable | Unreadable) else status)
     except BrokenPipeError:
-        # The reader, say `head`, has seen enough. Standard output must not be flushed again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        seen_enough()
         sys.exit(DONE)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -32,7 +32,10 @@ def rekey_command(url: str | None, dry_run: bool, as_json: bool) -> None:
     done = output.run(_rekey(url, dry_run))
     for problem in done.problems.values():
         output.warn(problem)
-    output.json_line(_document(done, dry_run)) if as_json else _print(done, dry_run)
+    try:
+        output.json_line(_document(done, dry_run)) if as_json else _print(done, dry_run)
+    except BrokenPipeError:
+        output.seen_enough()
     raise SystemExit(output.SET_ASIDE if done.problems else output.DONE)
 
 

@@ -138,7 +138,12 @@ async def _exists(url: str | None, key: str, agent: str | None, as_json: bool) -
     name = name_of(key, agent)
     async with open_store(url) as store:
         exists = await store.exists(name)
-    done(as_json, {"key": name.key, "agent": name.agent, "exists": exists}, "exists" if exists else "does not exist")
+    try:
+        done(
+            as_json, {"key": name.key, "agent": name.agent, "exists": exists}, "exists" if exists else "does not exist"
+        )
+    except BrokenPipeError:
+        output.seen_enough()  # The answer is the status, whoever reads the words.
     raise SystemExit(output.DONE if exists else output.FAILED)
 
 
