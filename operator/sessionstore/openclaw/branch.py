@@ -8,11 +8,14 @@ docs/design/0010-windows.md records a comparison.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NoReturn
+
+from sessionstore.openclaw import rawjson
 
 _ENTRY_TYPES = frozenset(
     {
@@ -74,11 +77,36 @@ def parse(raw: bytes) -> Record | None:
 
     Returns: None for what is no JSON object.
     """
+    text = raw.decode("utf-8", "replace")
     try:
-        data = json.loads(raw.decode("utf-8", "replace"), parse_constant=_refuse)
+        data = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return None
+        data = _leniently(text)
     return _record(data) if isinstance(data, dict) else None
+
+
+def _leniently(text: str) -> Any:
+    """Read what JavaScript reads and Python does not: numbers of thousands of digits, and values nested too deeply.
+
+    A member that is nested too deeply is left out: the line keeps its place in the tree, and those before it theirs.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_int=float)
+    except ValueError:
+        return None
+    except RecursionError:
+        return _shallow(text)
+
+
+def _shallow(text: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    try:
+        for name, value in rawjson.members(text.encode("utf-8", "surrogatepass")):
+            with contextlib.suppress(RecursionError):
+                found[name] = json.loads(value, parse_constant=_refuse)
+    except ValueError:
+        return None
+    return found
 
 
 def _refuse(name: str) -> NoReturn:
@@ -88,7 +116,7 @@ def _refuse(name: str) -> NoReturn:
 def _record(data: dict[str, Any]) -> Record:
     id, parent = _text(data.get("id")), _text(data.get("parentId"))
     side = data.get("appendMode") == "side"
-    if data.get("type") in _ENTRY_TYPES:
+    if _text(data.get("type")) in _ENTRY_TYPES:
         return Record(Kind.ENTRY, data, id, parent, "parentId" in data, side)
     whole = id is not None and (parent is not None or ("parentId" in data and data["parentId"] is None))
     if not whole or data.get("type") == "session":
@@ -141,6 +169,8 @@ class Branch:
         self._parent: str | None = None
         self._voided = voided
         self._owed: dict[str, set[int]] = {}
+        self._named: dict[str, set[int]] = {}
+        """As `_owed`, of the controls that decided nothing as well."""
 
     @property
     def ended(self) -> bool:
@@ -149,8 +179,8 @@ class Branch:
 
     @property
     def void(self) -> frozenset[int]:
-        """Controls whose targets have not been seen."""
-        return frozenset().union(*self._owed.values())
+        """Where one that matters names what has not been seen, all that do: those found one by one take a walk each."""
+        return frozenset().union(*self._named.values()) if self._owed else frozenset()
 
     @property
     def certain(self) -> bool:
@@ -165,6 +195,7 @@ class Branch:
         if record.id is None:
             return self._found(Entry(index, raw, record)) if self._is_leaf(record) else None
         self._owed.pop(record.id, None)
+        self._named.pop(record.id, None)
         self._settle(record)
         if record.kind is Kind.LINK:
             self._pass_through(record.id, record.parent)
@@ -192,14 +223,11 @@ class Branch:
         if self._seek is _Seek.LEAF or self._seek == record.id:
             self._look_for(record.target)
             matters = True
+        self._named.pop(record.id or "", None)
+        _owe(self._named, index, record)
         if matters:
-            self._owe(index, record)
+            _owe(self._owed, index, record)
         self._alias(record.id, record.target)
-
-    def _owe(self, index: int, control: Record) -> None:
-        for name in (control.target, control.append):
-            if name is not None:
-                self._owed.setdefault(name, set()).add(index)
 
     def _pass_through(self, id: str | None, parent: str | None) -> None:
         if self._seek is _Seek.PARENT and self._parent == id:
@@ -241,3 +269,10 @@ class Branch:
     def _end_kept(self) -> None:
         self.keeps = True
         self._seek = _Seek.NOTHING
+
+
+def _owe(names: dict[str, set[int]], index: int, control: Record) -> None:
+    """Note what a control names, which older lines have to define."""
+    for name in (control.target, control.append):
+        if name is not None:
+            names.setdefault(name, set()).add(index)

@@ -53,7 +53,7 @@ def tool_calls(message: Message) -> list[str]:
     content = message.get("content")
     if message["role"] != "assistant" or not isinstance(content, list):
         return []
-    blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _CALL_TYPES]
+    blocks = [block for block in content if isinstance(block, dict) and str(block.get("type")) in _CALL_TYPES]
     return [block["id"] for block in blocks if isinstance(block.get("id"), str) and block["id"]]
 
 

@@ -136,7 +136,7 @@ class Fill:
     def _newest_unit(self, replayed: int) -> int:
         count, need = 0, 1
         while count < need <= replayed:
-            count, need = need, max(need, self._pairs.longest(range(need)))
+            count, need = need, max(need, self._pairs.longest(range(count, need)))
         return count
 
 

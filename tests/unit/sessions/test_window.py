@@ -176,6 +176,30 @@ async def test_what_is_no_message_is_passed_over_and_what_is_no_json_is_counted(
     assert (ids(found), found.skipped, found.complete) == (["a"], 3, True)
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [
+        (
+            b'{"type":"message","id":"b","parentId":"a","message":{"role":"user","content":"x","n":'
+            + b"9" * 5000
+            + b"}}",
+            3,
+        ),
+        (b'{"type":"message","id":"b","parentId":"a","message":{"role":"user","content":' + DEEP + b"}}", 2),
+        (b'{"type":["message"],"id":"b","parentId":"a","message":{"role":"user","content":"x"}}', 2),
+        (b'{"type":{"a":1},"id":"b","parentId":"a"}', 2),
+        (b'{"type":"message","id":"b","parentId":"a","message":{"role":"assistant","content":[{"type":["x"]}]}}', 3),
+    ],
+)
+async def test_a_line_that_is_hard_to_read_does_not_hide_those_before_it(odd: bytes, shown: int) -> None:
+    found = await window(await store_of([line("a"), odd, line("c", parent="b")]), "k", max_tokens=10_000)
+    assert found is not None
+    assert (found.first_id, len(found.lines)) == ("a", shown)
+
+
 async def test_absent_is_none() -> None:
     store = MemoryStore()
     assert await window(store, "k", max_tokens=1) is None
@@ -217,6 +241,14 @@ async def test_a_long_transcript_is_not_read_whole() -> None:
 
 
 LONG = [line(str(n), parent=str(n - 1) if n else None) for n in range(500)]
+
+
+async def test_controls_that_name_nothing_cost_one_walk_more_and_not_one_each() -> None:
+    voids = [{"type": "leaf", "id": f"v{n}", "parentId": "a", "targetId": f"gone{n}"} for n in range(300)]
+    store = _Counting()
+    await store_of([line("a"), *(json.dumps(void).encode() for void in voids)], store)
+    found = await window(store, "k", max_tokens=1000)
+    assert (found and ids(found), store.lines_read) == (["a"], 200 + 2 * 101)
 
 
 async def test_what_was_compacted_away_is_not_read() -> None:
