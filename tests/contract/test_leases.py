@@ -200,6 +200,24 @@ async def test_cancelling_from_outside_stays_a_cancellation(store: Store) -> Non
         pass
 
 
+async def test_a_task_that_was_cancelled_before_is_told_too(store: Store) -> None:
+    """One that cleans up after a cancellation, say: that one is no reason to be silent about the lease."""
+
+    async def clean_up() -> None:
+        try:
+            await asyncio.sleep(DEADLINE_S)
+        except asyncio.CancelledError:
+            async with store.lease("k", ttl_s=0.6) as lease:
+                await store.release_lease(lease)
+                await asyncio.sleep(DEADLINE_S)
+
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(LeaseLost):
+        await task
+
+
 async def test_sixteen_take_turns(store: Store) -> None:
     inside = 0
 

@@ -14,6 +14,7 @@ import pytest
 
 from sessionstore.sessions import (
     ConfigurationError,
+    LeaseLost,
     Lifetime,
     SessionKey,
     SessionStorage,
@@ -207,6 +208,60 @@ async def test_a_full_server_refuses_writes_and_still_serves(own_server: redis_s
             assert "not known" not in str(caught.value)
         assert (await store.get("k")).entry["sessionId"] == "s"
         assert (await store.read("k")).lines == ()
+
+
+async def test_a_full_server_serves_sessions_whose_use_it_cannot_write_down(
+    own_server: redis_server.RedisServer,
+) -> None:
+    async with open_store(dataclasses.replace(own_server.add_user("chat"), idle_ttl=60)) as store:
+        await store.set("k", {"sessionId": "s"}, lifetime=Lifetime(idle_ms=600_000))
+        with own_server.admin() as admin:
+            # As if it had been written long ago.
+            headed(lambda words: words.__setitem__(4, b"1"))(admin, layout.KeyNames("chat").entry("main", "k"))
+            admin.config_set("maxmemory", 1)
+        assert (await store.get("k")).entry["sessionId"] == "s"
+        assert (await store.get_many(["k"]))[0].entry["sessionId"] == "s"
+        assert (await store.read("k")).lines == ()
+
+
+async def test_a_full_server_is_emptied_by_deleting_and_by_sweeping(own_server: redis_server.RedisServer) -> None:
+    async with open_store(own_server.add_user("chat")) as store:
+        await store.set("k", {"sessionId": "s"})
+        await store.append("k", [b"1"])
+        await store.set("due", {}, lifetime=Lifetime(ttl_ms=1))
+        with own_server.admin() as admin:
+            admin.config_set("maxmemory", 1)
+        assert await store.delete("k") is True
+        while await store.sweep() == 0:
+            await asyncio.sleep(0.01)
+        stats = await store.stats()
+        assert (stats.active, stats.expired) == (0, 0)
+
+
+async def test_a_server_that_lost_a_lease_gives_its_token_to_nobody_else(
+    own_server: redis_server.RedisServer, tmp_path: Path
+) -> None:
+    """As after a failover before the lease was passed on: two servers that do not know of each other."""
+    with redis_server.running(tmp_path / "other") as other_server:
+        async with open_store(own_server.add_user("chat")) as store, open_store(other_server.add_user("chat")) as other:
+            lost = await store.acquire_lease("k", "one", 60)
+            await asyncio.sleep(0.01)
+            theirs = await other.acquire_lease("k", "another", 60)
+            assert theirs.token > lost.token
+            with pytest.raises(LeaseLost):
+                await other.set("k", {}, fence=lost.token)
+
+
+async def test_a_block_whose_lease_cannot_be_read_any_more_is_told(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames
+) -> None:
+    with pytest.raises(LeaseLost):
+        async with store.lease("k", ttl_s=0.6):
+            with server.admin() as admin:
+                admin.delete(names.lease("main", "k"))
+                admin.lpush(names.lease("main", "k"), "x")
+            await asyncio.sleep(DEADLINE_S)
+            raise AssertionError("the block went on without its lease")
 
 
 async def test_a_replica_takes_no_writes_and_says_so(own_server: redis_server.RedisServer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from sessionstore.sessions.exceptions import InvalidEntry, LeaseHeld, LeaseLost, Unavailable
+from sessionstore.sessions.exceptions import InvalidEntry, LeaseHeld, LeaseLost, SessionError
 from sessionstore.sessions.record import Lease, SessionKey, check_text
 
 MIN_TTL_S, MAX_TTL_S = 0.05, 3600.0
@@ -107,12 +107,13 @@ class Holding:
         self._lease: Lease | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._lost: LeaseLost | None = None
-        self._cancelled = False
+        self._cancelling = 0  # the cancellations of the task that were not dealt with when the block began
 
     async def __aenter__(self) -> Lease:
         self._lease, until = await self._acquire()
         body = asyncio.current_task()
         assert body is not None
+        self._cancelling = body.cancelling()
         self._keeper = asyncio.create_task(self._keep(self._lease, until, body))
         return self._lease
 
@@ -127,9 +128,10 @@ class Holding:
             await _quietly(self._store.release_lease(self._lease))
             return
         body = asyncio.current_task()
-        if self._cancelled and body is not None and body.uncancel() > 0:
-            return  # Somebody else cancelled the block as well: that goes on.
-        if kind is None or issubclass(kind, asyncio.CancelledError):
+        assert body is not None
+        also_others = body.uncancel() > self._cancelling
+        # Where somebody else cancelled the block as well, that goes on.
+        if kind is None or (issubclass(kind, asyncio.CancelledError) and not also_others):
             raise self._lost from error
 
     async def _acquire(self) -> tuple[Lease, float]:
@@ -154,18 +156,18 @@ class Holding:
                 until = asked + self._ttl_s
             except LeaseLost as error:
                 return self._lose(error, body)
-            except (Unavailable, TimeoutError):
+            except (SessionError, TimeoutError):
                 # Until our own time is over nobody else can have it: the store may come back.
                 if time.monotonic() >= until:
                     return self._lose(lost(self._name, lease.token), body)
 
     def _lose(self, error: LeaseLost, body: asyncio.Task[object]) -> None:
-        self._lost, self._cancelled = error, True
+        self._lost = error
         body.cancel()
 
 
 async def _quietly(releasing: object) -> None:
     try:
         await releasing  # type: ignore[misc]
-    except (Unavailable, LeaseLost):
+    except SessionError:
         return

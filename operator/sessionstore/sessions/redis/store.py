@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import builtins
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Sequence
 
 from sessionstore.sessions import layout, leases, paging, record, transitions
 from sessionstore.sessions.common import CommonStore
 from sessionstore.sessions.config import SessionStorage
-from sessionstore.sessions.exceptions import InvalidEntry, Unreadable
+from sessionstore.sessions.exceptions import InvalidEntry, Unavailable, Unreadable
 from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.query import Query
 from sessionstore.sessions.record import (
@@ -43,6 +44,8 @@ from sessionstore.sessions.redis.scripts import Answer
 from sessionstore.sessions.redis.searching import Searcher
 from sessionstore.sessions.store import Capability, Key
 from sessionstore.sessions.transitions import Marking
+
+logger = logging.getLogger(__name__)
 
 _SWEEP_STEP = 100
 """Sessions that one script makes tombstones; the server does nothing else meanwhile."""
@@ -188,7 +191,7 @@ class RedisStore(CommonStore):
         if scripts.believed(place, answer)[0] != b"ok":
             return None
         if answer[6]:
-            await self._touch(place, _USE)
+            await self._note_use(place)
         head = TranscriptHead(answer[1].decode(), answer[2], answer[3])
         return Transcript(head, answer[4], tuple(answer[5][::-1] if reverse else answer[5]))
 
@@ -341,8 +344,15 @@ class RedisStore(CommonStore):
         if session.expires_ms is not None and session.expires_ms <= now:
             return None
         if transitions.wants_touch(session, now, self._defaults):
-            await self._touch(place, _USE)
+            await self._note_use(place)
         return session
+
+    async def _note_use(self, place: Place) -> None:
+        """Write a use down, where that can be done: who takes no writes, or is full, still serves what was read."""
+        try:
+            await self._touch(place, _USE)
+        except Unavailable as error:
+            logger.debug("a use of session %s was not written down: %s", place.name, error)
 
     async def _change(
         self,

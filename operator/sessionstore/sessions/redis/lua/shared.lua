@@ -56,13 +56,13 @@ local function bury(key, name, was, operation)
   local from, _, since, _, _, _, _, _, _, _, _, last, _, current = string.match(was, HEAD)
   local kept = succeeded(key, current, last)
   if not kept then return nil end
-  -- First what only takes away: a server that is full refuses what may add, unless such a write went before it.
+  -- First what takes away: a server that is full refuses what may add, unless a write of that kind went before it.
   for index = 3, 5 do redis.call('ZREM', KEYS[index], '') end
+  -- Refused where a list is on its way to another server of a Cluster, before any of them is gone.
   for id in pairs(kept) do redis.call('EXISTS', list_name(name, id)) end
   announce(name, from + 1, operation)
   redis.call('HSET', key, 'h', was)
   redis.call('HDEL', key, '')
-  for id in pairs(kept) do redis.call('EXISTS', list_name(name, id)) end
   for id in pairs(kept) do redis.call('UNLINK', list_name(name, id)) end
   redis.call('HDEL', key, 'j', 'a', 'm')
   for id, next_one in pairs(kept) do redis.call('HSET', key, 't:' .. id, next_one .. ' 0') end
