@@ -141,8 +141,9 @@ def test_changes_tell_people_what_and_where_to_go_on(cli) -> None:
     assert after.stderr != before.stderr
 
 
-def test_a_cursor_that_is_none_is_wrong_use(cli) -> None:
-    result = cli("changes", "--from", "nonsense")
+@pytest.mark.parametrize("cursor", ["nonsense", ""])
+def test_a_cursor_that_is_none_is_wrong_use(cli, cursor: str) -> None:
+    result = cli("changes", "--from", cursor)
     assert (result.exit_code, result.stdout) == (2, "")
 
 

@@ -28,7 +28,7 @@ def changes_command(url: str | None, cursor: str | None, follow: bool, as_json: 
 
 async def _changes(url: str | None, cursor: str | None, follow: bool, as_json: bool) -> None:
     async with open_store(url) as store:
-        at = _Cursor(cursor or await store.position(), as_json)
+        at = _Cursor(await store.position() if cursor is None else cursor, as_json)
         try:
             if cursor is None:
                 at.told()

@@ -318,6 +318,7 @@ class Opening:
             await self._store.close()
 
     async def _open(self) -> Store:
+        _check_variables(self._config)
         return layers.over(_backend(self._config), self._config)
 
 
@@ -336,6 +337,14 @@ def open_store(where: str | SessionStorage | Mapping[str, Any] | None = None) ->
     if isinstance(where, SessionStorage):
         return Opening(where)
     return Opening(SessionStorage.from_url(where) if isinstance(where, str) else SessionStorage.from_mapping(where))
+
+
+def _check_variables(config: SessionStorage) -> None:
+    """Refuse a password that is to be in a variable and is not: a server would only say that it is the wrong one."""
+    for field in ("redis_password_env", "mongodb_password_env"):
+        variable = getattr(config, field)
+        if variable and variable not in os.environ:
+            raise ConfigurationError(f"{field} names {variable}, which is not set; it holds the password itself")
 
 
 def _backend(config: SessionStorage) -> Store:
@@ -396,6 +405,8 @@ def _typed(name: str, value: Any, annotation: str) -> Any:
             return True
         if text.lower() in ("false", "0", "no", ""):
             return False
+    elif "\0" in text:
+        raise ConfigurationError(f"{name} holds NUL, which no path, name or address has")
     elif kind == "str" and isinstance(value, str):
         return value
     elif kind == "tuple[str, ...]" and isinstance(value, str | list | tuple):

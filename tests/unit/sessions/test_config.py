@@ -249,3 +249,14 @@ def test_the_library_is_imported_without_drivers_and_without_kubernetes() -> Non
     program = f"import sys, sessionstore.sessions; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("url", ["redis://h?password_env=NO_SUCH", "mongodb://h?username=u&password_env=NO_SUCH"])
+async def test_a_password_in_a_variable_that_is_not_set_is_named(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="password_env names NO_SUCH, which is not set"):
+        await open_store(url)
+
+
+def test_a_path_with_nul_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigurationError, match="redis_password_file holds NUL"):
+        SessionStorage.from_url("redis://h?password_file=%00")
