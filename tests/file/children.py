@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  asyncio imports it late, and nobody may read where it is
 import errno
 import os
 import pickle

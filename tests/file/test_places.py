@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sessionstore.sessions import Lifetime, SessionKey, Unavailable, clock, iterate, plainfiles
+from sessionstore.sessions.directory import DirectoryStore
 from sessionstore.sessions.file.store import FileStore
 from tests.file import openclaw
 from tests.file.children import without_rights
@@ -143,3 +144,32 @@ async def test_a_lock_that_is_held_for_too_long_is_told_and_not_kept(
         assert (await store.get(WORK)).marks.title == "t"
     monkeypatch.undo()
     assert (await store.title(WORK, "v")).revision == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what others own")
+@pytest.mark.parametrize("kind", [FileStore, DirectoryStore])
+async def test_a_gateway_goes_on_with_what_root_wrote_into_its_directory(
+    kind: type[FileStore] | type[DirectoryStore],
+) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o755)
+        place = Path(root) / "state"
+        place.mkdir()
+        os.chown(place, 65534, 65534)
+        without_rights(lambda: kind(place).set("k", {"sessionId": "s"}))
+        for path in (path for path in place.rglob("*") if path.name in ("sessions.json", "store.json")):
+            path.chmod(0o640)
+
+        mended = kind(place)
+        await mended.set("k", {"sessionId": "s", "mended": True})
+        await mended.set("agent:other:new", {"sessionId": "s"})
+        await mended.append("k", [b"1"])
+        assert {path.owner() for path in place.rglob("*")} == {place.owner()}
+        kept = [path for path in place.rglob("*.json") if path.name in ("sessions.json", "store.json")]
+        assert {path.stat().st_mode & 0o777 for path in kept if "other" not in path.parts} == {0o640}
+
+        async def goes_on() -> tuple[object, int]:
+            head = await kind(place).append("k", [b"2"])
+            return (await kind(place).get("k")).entry["mended"], head.lines
+
+        assert without_rights(goes_on) == (True, 2)

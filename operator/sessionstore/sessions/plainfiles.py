@@ -206,6 +206,7 @@ class Directory:
             with translated(self.path / name):
                 descriptor = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
                 with os.fdopen(descriptor, "wb") as file:
+                    self._keep_rights(descriptor, name)
                     file.write(data)
                     file.flush()
                     os.fsync(descriptor)
@@ -254,7 +255,18 @@ class Directory:
             os.rename(name, other, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def _open(self, name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._descriptor)
+        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._descriptor)
+        if flags & os.O_CREAT:
+            _hand_over(descriptor, os.fstat(self._descriptor))
+        return descriptor
+
+    def _keep_rights(self, descriptor: int, name: str) -> None:
+        """Let who may use a file now use the one that is about to replace it."""
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+                _hand_over(descriptor, found)
 
     def _wait_for(self, lock: int) -> None:
         try:
@@ -280,12 +292,25 @@ def lines_of(data: bytes) -> list[bytes]:
 
 def _descend(root: Path, names: tuple[str, ...], create: bool) -> int | None:
     if create:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(root)
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     return _descend_from(descriptor, names, create)
+
+
+def _make(root: Path) -> None:
+    """Make a directory, and those above it; wait until their names are on the disk."""
+    missing = [path for path in (root, *root.parents) if not path.exists()]
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in reversed(missing):
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _hand_over_made(path.name, parent)
+            os.fsync(parent)
+        finally:
+            os.close(parent)
 
 
 def _descend_from(descriptor: int, names: tuple[str, ...], create: bool) -> int | None:
@@ -308,10 +333,27 @@ def _step(parent: int, name: str, create: bool) -> int:
                 raise
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
+            _hand_over_made(name, parent)
         os.fsync(parent)
         return os.open(name, flags, dir_fd=parent)
     finally:
         os.close(parent)
+
+
+def _hand_over(descriptor: int, of: os.stat_result) -> None:
+    """Give what root has made to `of`'s owner, who could not go on with it: a gateway, in whose volume root mends."""
+    if os.geteuid() == 0 and of.st_uid != 0:
+        with contextlib.suppress(OSError):  # Not every root may; then it stays root's, as what any program makes.
+            os.fchown(descriptor, of.st_uid, of.st_gid)
+
+
+def _hand_over_made(name: str, parent: int) -> None:
+    """Give a directory that was made in `parent` to its owner."""
+    made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        _hand_over(made, os.fstat(parent))
+    finally:
+        os.close(made)
 
 
 def _require_plain(descriptor: int) -> None:
