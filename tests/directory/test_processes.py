@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -207,3 +208,21 @@ async def test_locks_of_two_sessions_do_not_meet_and_of_one_do(tmp_path: Path) -
             assert locks.is_held(root)
         assert not locks.is_held(root, 5)
     assert (tmp_path / "locks").stat().st_size == 0
+
+
+@pytest.mark.parametrize("longer", ["", "x", "xxxxxxx"], ids=["at the same places", "at others", "at yet others"])
+async def test_a_backup_that_is_brought_back_under_a_process_is_what_it_lists(tmp_path: Path, longer: str) -> None:
+    place, backup = tmp_path / "store", tmp_path / "backup"
+    store = DirectoryStore(place)
+    await store.set("kept", {})
+    shutil.copytree(place, backup)
+    for number in range(5):
+        await store.set(f"lost-{number}", {})
+    assert len((await store.list()).items) == 6
+
+    shutil.rmtree(place)
+    shutil.copytree(backup, place)
+    for number in range(10):
+        await DirectoryStore(place).set(f"made-{number}{longer}", {})
+    listed = sorted([info.key.key async for info in iterate(store)])
+    assert listed == ["kept", *(f"made-{number}{longer}" for number in range(10))]

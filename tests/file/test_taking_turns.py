@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from sessionstore.sessions import Change, Operation, iterate
 from sessionstore.sessions.file.store import FileStore
@@ -68,3 +71,25 @@ async def test_openclaw_takes_turns_with_eight_processes(tmp_path: Path) -> None
     revisions = [change.revision for change in changes if change.key.key == "k"]
     assert revisions == list(range(2, session.revision + 1))
     assert {change.key.key for change in changes if change.operation is Operation.SET} >= rows
+
+
+@pytest.mark.parametrize("longer", ["", "x", "xxxxxxx"], ids=["at the same places", "at others", "at yet others"])
+async def test_a_backup_that_is_brought_back_under_a_process_is_what_it_goes_on_with(
+    tmp_path: Path, longer: str
+) -> None:
+    place, backup = tmp_path / "state", tmp_path / "backup"
+    store = await made(place)
+    shutil.copytree(place, backup)
+    for number in range(5):
+        await store.set(f"lost-{number}", {})
+
+    shutil.rmtree(place)
+    shutil.copytree(backup, place)
+    cursor = await FileStore(place).position()
+    for number in range(10):
+        await FileStore(place).set(f"made-{number}{longer}", {})
+    changes = [change.key.key for change in await told(store, cursor)]
+    assert changes == [f"made-{number}{longer}" for number in range(10)]
+    assert len((await store.list()).items) == 11
+    assert await store.tombstone("lost-0") is None
+    assert (await store.set("lost-0", {})).revision == 1

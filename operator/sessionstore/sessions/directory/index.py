@@ -86,6 +86,8 @@ class _Seen:
 
     store_id: str
     place: int
+    before: bytes
+    """What stands before that place."""
     buried: dict[SessionKey, int] = field(default_factory=dict)
     """Revisions of tombstones, of use only while the journal from before the walk is gone through."""
 
@@ -148,11 +150,15 @@ class Index:
         seen = self._seen
         if seen is None or seen.store_id != root.store_id:
             return False
-        return seen.place == 0 if journal is None else journal.first <= seen.place <= journal.end
+        if journal is None:
+            return seen.place == 0
+        # A backup that was brought back, and written to since, has other lines there.
+        return journal.first <= seen.place <= journal.end and journal.before(seen.place) == seen.before
 
     def _walked(self, root: Root, journal: Journal | None) -> _Seen:
         # From its beginning: a change that was told before the walk may have been made behind the walk's back.
-        seen = _Seen(root.store_id, journal.first if journal else 0)
+        place = journal.first if journal else 0
+        seen = _Seen(root.store_id, place, journal.before(place) if journal else b"")
         self._shelf.oddities.forget_all()
         rows: dict[SessionKey, SessionInfo] = {}
         for name, record in self._shelf.rows(None):
@@ -173,7 +179,7 @@ class Index:
                 is_locked = root.is_locked(name)
                 if self._read(root, name) < told.revision and is_locked:
                     end = min(end, told.place)
-        self._seen = _Seen(self._seen.store_id, end)
+        self._seen = _Seen(self._seen.store_id, end, journal.before(end))
 
     def _revision(self, name: SessionKey) -> int:
         assert self._seen is not None

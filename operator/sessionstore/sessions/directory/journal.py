@@ -29,6 +29,8 @@ SEGMENTS = 5
 """Segments that are kept, the newest included."""
 BLOCK_BYTES = 1024 * 1024
 """Read at once. A line is far shorter: a session key has 4 KiB at most."""
+TAIL_BYTES = 256
+"""Of the journal before a place, by which it is known again."""
 
 _SEGMENT = re.compile(r"(\d{20})\.log")
 
@@ -73,10 +75,19 @@ class Journal:
         with self._directory.file(_name(start), os.O_RDONLY) as file:
             return start if file is None else start + _whole(file, os.fstat(file).st_size)
 
+    def before(self, place: int) -> bytes:
+        """Return what stands before a place: what tells this journal from a copy of it that went another way."""
+        start = max((start for start in self._starts() if start < place), default=None)
+        if start is None:
+            return b""
+        with self._directory.file(_name(start), os.O_RDONLY) as file:
+            width = min(TAIL_BYTES, place - start)
+            return b"" if file is None else os.pread(file, width, place - start - width)
+
     def read(self, place: int) -> tuple[list[Note], int]:
         """Return the notes of one block from `place` on, and the place behind them: `place` itself at the end.
 
-        Raises: InvalidKey where no line begins there.
+        Raises: FeedLost where no line begins there.
         """
         starts = sorted(self._starts())
         start = max((start for start in starts if start <= place), default=None)
@@ -95,7 +106,7 @@ class Journal:
             if file is None:
                 return b""
             if place > start and os.pread(file, 1, place - start - 1) != b"\n":
-                raise InvalidKey("the cursor is not one that position or changes gave out")
+                raise FeedLost("the journal is another one now; take a new position and walk")
             data = os.pread(file, BLOCK_BYTES, place - start)
             return data[: data.rfind(b"\n") + 1]
 

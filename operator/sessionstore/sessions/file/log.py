@@ -33,6 +33,8 @@ SLACK = 10_000
 """Lines beyond those that are needed before the file is written anew."""
 
 _HEADER_BYTES = 512
+_BEFORE_BYTES = 256
+"""Of what was read already, by which the file is known again."""
 _DONE, _LEASE = "done", "lease"
 _ENTRY_OPERATIONS = frozenset({Operation.SET, Operation.DELETE, Operation.EXPIRE})
 
@@ -76,6 +78,8 @@ class Log:
         """How often an entry was changed, as far as this file tells."""
         self._events: deque[Event] = deque(maxlen=layout.FEED_LENGTH)
         self._header, self._offset, self._lines = b"", 0, 0
+        self._before = b""
+        """The end of what was read."""
         self._mark: Mark | None = None
 
     @property
@@ -160,7 +164,9 @@ class Log:
     def _read(self, file: int, path: str) -> None:
         found = os.fstat(file)
         header = os.pread(file, _HEADER_BYTES, 0).partition(b"\n")[0]
-        if header != self._header or found.st_size < self._offset:
+        # A backup that was brought back, and written to since, is the same file by its header and has other lines.
+        before = os.pread(file, len(self._before), self._offset - len(self._before))
+        if header != self._header or found.st_size < self._offset or before != self._before:
             self._forget()
         data = _read_from(file, self._offset)
         whole = data[: data.rfind(b"\n") + 1]
@@ -175,6 +181,7 @@ class Log:
                 f"{path} is damaged ({error}); move it away while no gateway runs, and revisions start anew"
             ) from error
         self._offset += len(whole)
+        self._before = (self._before + whole)[-_BEFORE_BYTES:]
         self._mark = mark_of(found)
 
     def _begin(self, header: bytes, whole: bytes) -> None:
