@@ -182,3 +182,35 @@ async def test_sessions_that_expired_are_swept_by_whoever_writes(
                 await store.set("other", {})
                 await asyncio.sleep(0.02)
         assert [await store.tombstone(f"k{number}") for number in range(5)] == [2] * 5
+
+
+async def test_a_document_that_lost_a_part_is_unreadable_and_not_waited_for(
+    store: Store, config: SessionStorage, database: Any
+) -> None:
+    await store.put_document("report", b"x" * 9 * 1024 * 1024)
+    nonce = database.documents.find_one({"_id": f"{config.keyspace}/report"})["q"]
+    part = next(one for one in database.lines.find({}, {"_id": 1}) if nonce in one["_id"])
+    database.lines.delete_one({"_id": part["_id"]})
+    async with asyncio.timeout(30):
+        with pytest.raises(Unreadable, match="document report"):
+            await store.get_document("report")
+
+
+async def test_a_damaged_session_does_not_keep_others_from_being_looked_after(
+    config: SessionStorage, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(config) as store:
+        start = await store.position()
+        for key in ("damaged", "expired", "untold"):
+            await store.set(key, {})
+        database.sessions.update_one({"_id": id_of(config, "damaged")}, {"$set": {"c": "text", "x": 1, "z": 1}})
+        database.sessions.update_one({"_id": id_of(config, "expired")}, {"$set": {"x": 1, "z": 2}})
+        assert await store.sweep() == 1
+        assert await store.tombstone("expired") == 2
+
+        monkeypatch.setattr(mongo_store, "UPKEEP_S", 0.01)
+        crashed = {"r": 2, "v": secrets.randbits(60), "pend": ["append:1"], "z": 3}
+        database.sessions.update_one({"_id": id_of(config, "damaged")}, {"$set": {"pend": ["append:1"]}})
+        database.sessions.update_one({"_id": id_of(config, "untold")}, {"$set": crashed})
+        found = await told(store, start, 5)
+    assert Change(SessionKey.of("untold"), 2, Operation.APPEND) in found

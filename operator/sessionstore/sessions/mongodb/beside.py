@@ -128,8 +128,9 @@ class Documents:
         await self._drop(document_id, old, new.get("q"))
 
     async def get(self, name: str) -> bytes | None:
-        """Return a document's body, or None."""
+        """Return a document's body, or None. Raises: Unreadable where a part of it is not there."""
         document_id = self._prefix + name
+        missing = None
         while (found := await self._client.again(lambda db: db.documents.find_one({"_id": document_id}))) is not None:
             if "q" not in found:
                 return bytes(found["b"])
@@ -137,6 +138,10 @@ class Documents:
             parts = await self._chunks.between(place, place + strand.AFTER)
             if len(parts) == found["p"]:
                 return b"".join(part["b"] for part in parts)
+            # Replaced since the document was read: then it names other parts now.
+            if found["q"] == missing:
+                raise documents.unreadable(f"document {name}", ValueError("parts are missing"))
+            missing = found["q"]
         return None
 
     async def delete(self, name: str) -> bool:

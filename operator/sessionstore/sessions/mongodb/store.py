@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from sessionstore.sessions import layout, paging, record, transitions
 from sessionstore.sessions.common import CommonStore
 from sessionstore.sessions.config import SessionStorage
-from sessionstore.sessions.exceptions import Unavailable
+from sessionstore.sessions.exceptions import Unavailable, Unreadable
 from sessionstore.sessions.mongodb import documents, strand
 from sessionstore.sessions.mongodb.beside import Archives, Documents
 from sessionstore.sessions.mongodb.changes import PAUSE_S, Feed
@@ -314,7 +314,10 @@ class MongoStore(CommonStore):
         return await self._client.now_ms(self._client.deadline())
 
     async def _expire(self, name: SessionKey) -> int:
-        return await self._writer.change(name, lambda clerk: clerk.sweep(1))
+        try:
+            return await self._writer.change(name, lambda clerk: clerk.sweep(1))
+        except Unreadable:
+            return 0  # Whoever asks for it is told; the others are not kept for it.
 
     async def _look_after(self) -> None:
         """Make the keyspace where it is not there yet; look after it in the background now and then."""
@@ -331,4 +334,5 @@ class MongoStore(CommonStore):
             before = await self._now_ms() - ABANDONED_MS
             left = {"k": self._name, "z": {"$lte": before}, "pend": {"$exists": True}}
             for found in await self._find_all(left, None, limit=UPKEEP_COUNT):
-                await self._writer.settle(SessionKey(*layout.split_member(found["m"])), found)
+                with contextlib.suppress(Unreadable):
+                    await self._writer.settle(SessionKey(*layout.split_member(found["m"])), found)
