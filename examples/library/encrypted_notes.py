@@ -6,7 +6,7 @@
 KEYS is a directory of key files; the one with the highest number encrypts. A new key takes four steps. After `prepare`
 and `activate`, let all programs open the store anew before you go on.
 
-    python encrypted_notes.py KEYS prepare     a new key that only decrypts: nobody meets what it cannot read
+    python encrypted_notes.py KEYS prepare     a new key that only decrypts; the very first one encrypts at once
     python encrypted_notes.py KEYS activate    from now on it encrypts
     python encrypted_notes.py KEYS rekey       encrypts anew what is under other keys; may be repeated
     python encrypted_notes.py KEYS retire      puts the others aside, once nothing needs them
