@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessionstore.sessions import SessionStorage, Unavailable, Unreadable
+from sessionstore.sessions import SessionStorage, Store, Unavailable, Unreadable, open_store
 from sessionstore.sessions.redis import node
 from sessionstore.sessions.redis.client import Client
 from sessionstore.sessions.redis.script import Script
@@ -220,16 +220,82 @@ async def test_a_client_that_is_in_use_elsewhere_says_so(config: SessionStorage,
         await asyncio.to_thread(asyncio.run, client.read("GET", key(config, "k")))
 
 
-async def test_closing_ends_what_is_under_way(server: redis_server.RedisServer, config: SessionStorage) -> None:
+def test_a_store_goes_along_to_the_next_loop_though_calls_waited_for_each_other(config: SessionStorage) -> None:
+    async def opened() -> Store:
+        return await open_store(config)
+
+    async def used(store: Store) -> None:
+        await asyncio.gather(*(store.set(str(number), {}) for number in range(5)))
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        store = first.run(opened())
+        first.run(used(store))
+        for _ in range(2):
+            second.run(used(store))
+        second.run(store.close())
+        # What belongs to a loop ends in it.
+        first.run(asyncio.sleep(0))
+
+
+CALLS = [
+    pytest.param(lambda client, name: client.wait_for_any({name: "0"}, 3600), id="a wait"),
+    pytest.param(lambda client, name: client.read("GET", name), id="a read"),
+    pytest.param(lambda client, name: client.write("RPUSH", name, "x"), id="a write"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("connected", [True, False], ids=["connected", "connecting"])
+async def test_closing_ends_what_is_under_way(
+    server: redis_server.RedisServer, config: SessionStorage, call, connected: bool
+) -> None:
+    async with cutting.way_to(server.port) as way:
+        client = Client(dataclasses.replace(config, redis_port=way.port))
+        if connected:
+            await client.read("GET", key(config, "k"))
+            way.hold()
+        else:
+            way.pause_s = 3600
+        under_way = asyncio.create_task(call(client, key(config, "k")))
+        await asyncio.sleep(0.1)
+        await client.close()
+        with pytest.raises(Unavailable, match="closed"):
+            await asyncio.wait_for(under_way, 60)
+        while connections(server, config):
+            await asyncio.sleep(0.01)
+
+
+async def test_who_closed_a_client_is_told_and_makes_no_connection(
+    server: redis_server.RedisServer, config: SessionStorage
+) -> None:
     client = Client(config)
-    waiting = asyncio.create_task(client.wait_for_any({key(config, "s"): "0"}, 60))
-    reading = asyncio.create_task(client.read("GET", key(config, "k")))
-    await reading
+    await client.read("GET", key(config, "k"))
     await client.close()
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+    for call in (client.read("GET", key(config, "k")), client.wait_for_any({key(config, "s"): "0"}, 60)):
+        with pytest.raises(Unavailable, match="closed"):
+            await call
     while connections(server, config):
         await asyncio.sleep(0.01)
+
+
+async def test_a_doubt_stays_whatever_the_next_attempt_meets(
+    server: redis_server.RedisServer, config: SessionStorage
+) -> None:
+    async with cutting.way_to(server.port) as way:
+        client = Client(dataclasses.replace(config, redis_port=way.port))
+        await client.read("GET", key(config, "text"))
+        way.hold()
+        again = asyncio.create_task(client.write("SET", key(config, "text"), "again", again=True))
+        while not way.held:
+            await asyncio.sleep(0.001)
+        with server.admin() as admin:
+            admin.execute_command("ACL", "SETUSER", config.redis_username, "-set")
+        way.cut()
+        with pytest.raises(Unavailable, match="whether the write happened is not known") as caught:
+            await again
+        assert caught.value.reason == "permission"
+        assert await client.read("GET", key(config, "text")) == b"again"
+        await client.close()
 
 
 async def test_a_write_whose_answer_is_lost_is_not_repeated_unless_that_does_no_harm(

@@ -57,7 +57,9 @@ def test_a_refusal_is_a_value_with_its_code() -> None:
     assert (refusal.code, refusal.text) == ("WRONGTYPE", "WRONGTYPE Operation against a key")
 
 
-@pytest.mark.parametrize("wire", [b"!3\r\n", b"$x\r\n", b"*1.5\r\n", b":\r\n", b"HTTP/1.1 400\r\n"])
+@pytest.mark.parametrize(
+    "wire", [b"!3\r\n", b"$x\r\n", b"*1.5\r\n", b":\r\n", b"HTTP/1.1 400\r\n", b"$1000000000\r\n", b"+" * 70_000]
+)
 def test_what_is_no_resp_is_said(wire: bytes) -> None:
     with pytest.raises(Malformed):
         Parser().feed(wire)

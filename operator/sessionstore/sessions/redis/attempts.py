@@ -21,6 +21,7 @@ class Attempts:
         self._forgiven = False
         self._redirects = 0
         self._met: Failure | None = None
+        self._doubt = False
 
     async def before_another(self, failure: Failure, *, again: bool) -> None:
         """Return when it is time for the next attempt. Raises: `failure`, where there is none.
@@ -32,6 +33,7 @@ class Attempts:
             self._met = failure
         if failure.unknown and not again:
             raise failure
+        self._doubt = self._doubt or failure.unknown
         manner = manner_of(failure, fails_over=self._fails_over)
         if manner is Manner.FOLLOW and self._fails_over and self._redirects < MOST_REDIRECTS:
             self._redirects += 1
@@ -39,8 +41,15 @@ class Attempts:
         if manner is Manner.ONCE and not self._forgiven:
             self._forgiven = True
         elif manner is not Manner.WAIT:
-            raise failure
+            raise self._told(failure)
         pause = next(self._pauses, None)
         if pause is None:
-            raise self._met
+            raise self._told(self._met)
         await asyncio.sleep(pause)
+
+    def _told(self, failure: Failure) -> Failure:
+        """Return the failure to end with: what the last attempt did not do, an earlier one may have done."""
+        if failure.unknown or not self._doubt:
+            return failure
+        # Another one, since others may be told of the same.
+        return Failure(failure.text, failure.reason, unknown=True, code=failure.code)

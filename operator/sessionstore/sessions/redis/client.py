@@ -76,7 +76,8 @@ class Client:
         return self._clock.now_ms()
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and make no others. Calls that are under way end with Unavailable."""
+        self._dialer.close()
         self._topology.close()
         # Transports finish in the next turn of the loop.
         await asyncio.sleep(0)

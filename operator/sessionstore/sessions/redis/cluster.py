@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from sessionstore.sessions.redis import resp
 from sessionstore.sessions.redis.connecting import Address, Dialer
-from sessionstore.sessions.redis.failures import Failure, failure_of
+from sessionstore.sessions.redis.failures import Failure, closed, failure_of
 from sessionstore.sessions.redis.node import Node
 from sessionstore.sessions.redis.resp import Argument, Refusal
 from sessionstore.sessions.redis.topology import Route
@@ -75,7 +76,8 @@ class Cluster:
         for node in self._known.values():
             node.close()
         if self._learning is not None:
-            self._learning.cancel()
+            with contextlib.suppress(RuntimeError):
+                self._learning.cancel()
             self._learning = None
 
     # -- the map --------------------------------------------------------------------------------
@@ -103,11 +105,15 @@ class Cluster:
 
     async def _learn(self, deadline: float) -> None:
         """Learn the map; all who need it wait for the same. Raises: Failure."""
+        learning = self._learn_soon()
         try:
             async with asyncio.timeout_at(deadline):
-                await asyncio.shield(self._learn_soon())
+                await asyncio.wait([learning])
         except TimeoutError as error:
             raise Failure("the cluster's map could not be learnt in time", "timeout") from error
+        if learning.cancelled():
+            raise closed()
+        learning.result()
 
     async def _learn_from_any(self) -> None:
         said: list[str] = []

@@ -20,7 +20,7 @@ from redis.credentials import CredentialProvider
 from sessionstore.sessions.config import SessionStorage
 from sessionstore.sessions.exceptions import ConfigurationError
 from sessionstore.sessions.redis import resp
-from sessionstore.sessions.redis.failures import Failure, failure_of
+from sessionstore.sessions.redis.failures import Failure, closed, failure_of
 from sessionstore.sessions.redis.resp import Refusal
 from sessionstore.sessions.redis.server_clock import ServerClock
 from sessionstore.sessions.redis.wire import Wire
@@ -115,6 +115,7 @@ class Dialer:
             raise ConfigurationError(f"redis_ca_file {config.redis_ca_file} is not there")
         self._timeout = config.connect_timeout
         self._clock = clock
+        self._closed = False
         self._class = driver.SSLConnection if config.redis_tls else driver.Connection
         self._options: dict[str, Any] = {
             "db": database,
@@ -132,15 +133,29 @@ class Dialer:
 
     async def dial(self, address: Address) -> tuple[Wire, Greeting]:
         """Connect, log in and greet, within `connect_timeout`. Raises: Failure; nothing was carried out."""
+        self.check_open()
         connection: Any = self._class(host=address.host, port=address.port, **self._options)
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
-                return await self._greet(_take_over(connection), address)
+                wire, greeting = await self._greet(_take_over(connection), address)
         except TimeoutError as error:
             raise Failure(f"no connection to {address} within {self._timeout:g} s", "timeout") from error
         except exceptions.RedisError as error:
             raise _failure_of(error) from error
+        if self._closed:
+            wire.close()
+        self.check_open()
+        return wire, greeting
+
+    def close(self) -> None:
+        """Make no connection any more, and let go of one that is being made."""
+        self._closed = True
+
+    def check_open(self) -> None:
+        """Raises: Failure, once closed."""
+        if self._closed:
+            raise closed()
 
     async def _greet(self, wire: Wire, address: Address) -> tuple[Wire, Greeting]:
         try:
@@ -161,7 +176,7 @@ class Dialer:
 
 def _take_over(connection: Any) -> Wire:
     """Let a Wire speak on what `connection` opened. Nothing has been sent that is not answered, so nothing is lost."""
-    # redis-py keeps its streams to itself; tests/redis/test_client_connecting.py tells when a version moves them.
+    # redis-py keeps its streams to itself; tests/redis/test_client_sharing.py tells when a version moves them.
     transport: asyncio.Transport = connection._writer.transport
     streams = transport.get_protocol()
 

@@ -41,7 +41,8 @@ class Failure(Exception):
         text: what happened, for people.
         reason: as of `Unavailable`.
         unknown: the server may have carried the command out. False is certain: it was not sent, or was refused.
-        code: the first word of the server's refusal; "" where there was none.
+        code: the first word of the server's refusal; a word of ours for what no server said and waiting does not mend;
+            "" otherwise.
         host: of the server that refused, where a refusal may point to another port of the same host; else "".
     """
 
@@ -52,6 +53,11 @@ class Failure(Exception):
         self.unknown = unknown
         self.code = code
         self.host = ""
+
+
+def closed() -> Failure:
+    """Make the failure of a command that comes to a store which was closed; it is not tried again."""
+    return Failure("the store was closed", "connection", code="CLOSED")
 
 
 class Manner(Enum):

@@ -27,6 +27,7 @@ class Keyspace:
         self._meta = names.meta
         self._keyspace = names.keyspace
         self._looking = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._read_at = self._written_at = _NEVER  # the client's epoch when it was last right to read, to write
         self._id: bytes | None = None
         self.lost: str | None = None
@@ -38,7 +39,7 @@ class Keyspace:
 
     async def check(self, *, writing: bool) -> None:
         """Return when the keyspace may be used. Raises: Unreadable for one that is laid out otherwise."""
-        async with self._looking:
+        async with self._turns():
             while not self.is_right(writing=writing):
                 epoch = self._client.epoch
                 found = await self._client.read("HGETALL", self._meta)
@@ -48,6 +49,13 @@ class Keyspace:
                 self._read_at = epoch
                 if _is_whole(found):
                     self._written_at = epoch
+
+    def _turns(self) -> asyncio.Lock:
+        """Return the lock of this loop: one that was waited for in another loop cannot be."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._looking = loop, asyncio.Lock()
+        return self._looking
 
     async def _record(self, found: dict[bytes, bytes]) -> dict[bytes, bytes]:
         for field, value in {**_WANTED, b"id": feed.new_id().encode()}.items():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from sessionstore.sessions.redis.failures import OUT_OF_TIME, Failure
+from sessionstore.sessions.redis.failures import OUT_OF_TIME, Failure, closed
 from sessionstore.sessions.redis.wire import Wire
 
 SHARED_WIRES = 4
@@ -47,12 +47,16 @@ class Lanes:
         """Return a connection, made now if there is none; all who wait for one wait for the same. Raises: Failure."""
         if (wire := self.pick()) is not None:
             return wire
+        opening = self._open_another()
         try:
             async with asyncio.timeout_at(deadline):
                 # Whoever gives up must not take the connection from the others.
-                return await asyncio.shield(self._open_another())
+                await asyncio.wait([opening])
         except TimeoutError as error:
             raise Failure(OUT_OF_TIME, "timeout") from error
+        if opening.cancelled():
+            raise closed()
+        return opening.result()
 
     def drop(self) -> None:
         """Use no connection any more that there is now; what is under way on them is still answered."""
@@ -65,7 +69,7 @@ class Lanes:
         for wire in self._wires:
             # The loop that they belong to may be closed; then they are as well, and cannot say so any more.
             with contextlib.suppress(RuntimeError):
-                wire.close(Failure("the store was closed", "connection"))
+                wire.close(closed())
         self._wires.clear()
         if self._opening is not None:
             with contextlib.suppress(RuntimeError):
@@ -101,6 +105,7 @@ class Node:
         self._large = Lanes(dial, LARGE_WIRES, 1)
         self._dial = dial
         self._resting: list[Wire] = []  # connections for long waits that nobody waits on
+        self._lent: set[Wire] = set()  # those that somebody waits on
 
     def lanes(self, size: int) -> Lanes:
         """Return the connections for a command of `size` bytes."""
@@ -118,21 +123,24 @@ class Node:
         """Close all connections, also those that are being made."""
         self.shared.close()
         self._large.close()
-        for wire in self._resting:
+        for wire in (*self._resting, *self._lent):
             with contextlib.suppress(RuntimeError):
-                wire.close()
+                wire.close(closed())
         self._resting.clear()
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[Wire]:
         """Lend a connection that nobody else uses. Raises: Failure."""
         wire = self._resting.pop() if self._resting else await self._dial()
+        self._lent.add(wire)
         try:
             yield wire
         except BaseException:
             # An answer may still come on it: it is not one for the next who waits.
             wire.close()
             raise
+        finally:
+            self._lent.discard(wire)
         if not wire.is_closed:
             wire.on_lost = self._forget
             self._resting.append(wire)

@@ -11,6 +11,10 @@ from typing import Any
 
 Argument = bytes | str | int
 
+MAX_BULK_BYTES = 512 * 1024 * 1024
+"""Of one value: what Redis keeps at most, whatever `proto-max-bulk-len` says."""
+MAX_LINE_BYTES = 64 * 1024
+"""Of a status, an error, a number or a length."""
 _DOLLAR, _STAR, _COLON, _PLUS, _MINUS = b"$*:+-"
 
 
@@ -85,7 +89,15 @@ class Parser:
         if rest < len(data):
             self._pieces.append(data[rest:])
             self._held = len(data) - rest
+            self._check_unfinished(self._pieces[0])
         return answers
+
+    def _check_unfinished(self, element: bytes) -> None:
+        """Raise Malformed where waiting for the rest would fill our memory. What speaks RESP2 is not as long."""
+        if self._wanted > MAX_BULK_BYTES + MAX_LINE_BYTES:
+            raise Malformed(f"it announces a value of {self._wanted} bytes")
+        if self._held > MAX_LINE_BYTES and element.find(b"\r\n", 0, MAX_LINE_BYTES) < 0:
+            raise Malformed(f"a line has no end within {MAX_LINE_BYTES} bytes")
 
     def _parse(self, data: bytes, answers: list[Any]) -> tuple[int, int]:
         """Append whole answers; return where the unfinished element begins, and how many bytes it will have at least.

@@ -36,6 +36,7 @@ class Sentinels:
         tried: set[Address] = set()
         failure = Failure("there are no sentinels", "connection")
         for sentinel in tuple(self._order):
+            data.check_open()
             try:
                 address = await self._ask(sentinel)
                 if address in tried:

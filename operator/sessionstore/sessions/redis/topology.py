@@ -121,6 +121,7 @@ class Single:
         if self._node.shared.is_open and self.address is not None:
             wire, self.greeting = await self._dialer.dial(self.address)
             return wire
+        self._dialer.check_open()
         self.address, wire, self.greeting = await self._finder.find(self._dialer)
         self.epoch += 1
         return wire

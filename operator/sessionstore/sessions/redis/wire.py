@@ -158,9 +158,9 @@ class Wire(asyncio.Protocol):
         if self._alarm is not None:
             self._alarm.cancel()
         for waiting in self._waiting:
-            _fail(waiting, Failure(ended.text, ended.reason, unknown=True))
+            _fail(waiting, Failure(ended.text, ended.reason, unknown=True, code=ended.code))
         for _, waiting in self._queue:
-            _fail(waiting, Failure(ended.text, ended.reason))
+            _fail(waiting, Failure(ended.text, ended.reason, code=ended.code))
         self._waiting.clear()
         self._queue.clear()
         self._release(error)
