@@ -113,3 +113,14 @@ async def test_not_everything_by_mistake(filled: Store) -> None:
     with pytest.raises(InvalidKey, match="sender, a channel or an agent"):
         await filled.invalidate()
     assert await filled.count() == 5
+
+
+async def test_an_agent_that_cannot_be_one_is_refused_and_not_empty(filled: Store) -> None:
+    for call in (
+        lambda: filled.list(agent="../x"),
+        lambda: filled.invalidate(agent=""),
+        lambda: filled.search(Query(agent="a b")),
+        lambda: filled.count(agent="../x"),
+    ):
+        with pytest.raises(InvalidKey, match="agent"):
+            await call()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sessionstore.sessions.record import SessionInfo, Status
+from sessionstore.sessions.record import SessionInfo, Status, check_agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """All that is set must hold; an empty query finds every active session."""
+    """All that is set must hold; an empty query finds every active session.
+
+    Raises: InvalidKey for an agent that cannot be one.
+    """
 
     agent: str | None = None
     status: Status | None = Status.ACTIVE
@@ -25,6 +28,11 @@ class Query:
     """This time or later; milliseconds since the epoch."""
     updated_before_ms: int | None = None
     """Earlier than this."""
+
+    def __post_init__(self) -> None:
+        # A name that no agent can have is a mistake, and "there are none" would hide it.
+        if self.agent is not None:
+            check_agent(self.agent)
 
     def matches(self, info: SessionInfo) -> bool:
         """Return whether a row is looked for."""

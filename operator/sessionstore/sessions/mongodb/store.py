@@ -199,7 +199,8 @@ class MongoStore(CommonStore):
         return await self._rows.page(query, limit, cursor, now, ordered=await self._client.orders())
 
     async def count(self, *, agent: str | None = None, status: Status | None = Status.ACTIVE) -> int:
-        return (await self._rows.count(agent, status, await self._now_ms()))[0]
+        query = Query(agent=agent, status=status)
+        return (await self._rows.count(query.agent, query.status, await self._now_ms()))[0]
 
     async def stats(self) -> Stats:
         now = await self._now_ms()

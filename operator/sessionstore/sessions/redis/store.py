@@ -213,8 +213,9 @@ class RedisStore(CommonStore):
         return await self._searcher.page(query, limit, cursor, paging.SCAN_LIMIT)
 
     async def count(self, *, agent: str | None = None, status: Status | None = Status.ACTIVE) -> int:
+        query = Query(agent=agent, status=status)
         await self._keyspace.check(writing=False)
-        return await self._searcher.count(agent, status)
+        return await self._searcher.count(query.agent, query.status)
 
     async def stats(self) -> Stats:
         await self._keyspace.check(writing=False)
