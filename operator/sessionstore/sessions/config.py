@@ -8,16 +8,15 @@ logged. yaml and the drivers are imported only when they are needed.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sessionstore.sessions import layers, layout, record
+from sessionstore.sessions import layers, layout, nearest, record
 from sessionstore.sessions.exceptions import ConfigurationError
 from sessionstore.sessions.store import Store
 
@@ -110,7 +109,9 @@ class SessionStorage:
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
-            raise ConfigurationError(f"backend {self.backend!r} is not known{_nearest(self.backend, BACKENDS)}")
+            raise ConfigurationError(
+                f"backend {self.backend!r} is not known{nearest.hint(self.backend, sorted(BACKENDS))}"
+            )
         layout.check_keyspace(self.keyspace)
         if self.backend == "directory" and not self.state_dir:
             raise ConfigurationError("backend directory needs state_dir, a directory of its own")
@@ -199,7 +200,9 @@ class SessionStorage:
                 kind = "mongodb" if name.startswith("mongodb") else "redis"
                 raise ConfigurationError(f"{name} would be a secret in the configuration; use {kind}_password_file")
             if name not in known:
-                raise ConfigurationError(f"{name!r} is not a session_storage key{_nearest(str(name), known)}")
+                raise ConfigurationError(
+                    f"{name!r} is not a session_storage key{nearest.hint(str(name), sorted(known))}"
+                )
             if value is not None:
                 read[name] = _typed(name, value, str(known[name].type))
         if "backend" not in read:
@@ -222,7 +225,7 @@ class SessionStorage:
             raise ConfigurationError(f"invalid YAML{f' at line {mark.line + 1}' if mark else ''}") from None
         if not isinstance(document, dict) or not isinstance(document.get(_SECTION), dict):
             names = document if isinstance(document, dict) else ()
-            raise ConfigurationError(f"there is no {_SECTION} section{_nearest(_SECTION, map(str, names))}")
+            raise ConfigurationError(f"there is no {_SECTION} section{nearest.hint(_SECTION, sorted(map(str, names)))}")
         return cls.from_mapping(document[_SECTION])
 
     @classmethod
@@ -424,11 +427,3 @@ def _typed(name: str, value: Any, annotation: str) -> Any:
         "float": "a number of seconds",
     }[kind]
     raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(names)}" if names else ""

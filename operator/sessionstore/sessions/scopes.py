@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
+from sessionstore.sessions import nearest
 from sessionstore.sessions.exceptions import ConfigurationError, InvalidKey, SessionError
 from sessionstore.sessions.record import DEFAULT_AGENT, Entry, EntryLike, Lifetime, Session, SessionKey
 from sessionstore.sessions.store import Store
@@ -86,7 +86,9 @@ class Scopes:
         """Read `{"default": "per-sender", "channels": {"support": "isolated"}}`. Raises: ConfigurationError."""
         for name in values:
             if name not in ("default", "channels"):
-                raise ConfigurationError(f"{name!r} is not a key of scopes{_nearest(name, ('default', 'channels'))}")
+                raise ConfigurationError(
+                    f"{name!r} is not a key of scopes{nearest.hint(name, ('default', 'channels'))}"
+                )
         channels = values.get("channels") or {}
         if not isinstance(channels, Mapping):
             raise ConfigurationError(f"channels must be a mapping of channel to scope, not {channels!r}")
@@ -199,10 +201,4 @@ def _scope(value: object, allowed: tuple[Scope, ...], where: str) -> Scope:
         return Scope(str(value))
     if value in tuple(Scope):
         raise ConfigurationError(f"{where}: {value} is a scope of single channels; name them under channels")
-    raise ConfigurationError(f"{where}: {value!r} is not a scope{_nearest(str(value), allowed)}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = [str(known_name) for known_name in known]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
+    raise ConfigurationError(f"{where}: {value!r} is not a scope{nearest.hint(str(value), map(str, allowed))}")

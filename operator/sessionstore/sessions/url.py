@@ -7,11 +7,11 @@ Any of them with `?encryption_key_files=/old,/new`, `encryption_fields=…`, `en
 
 from __future__ import annotations
 
-import difflib
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+from sessionstore.sessions import nearest
 from sessionstore.sessions.exceptions import ConfigurationError
 
 _SCHEMES = (
@@ -155,6 +155,4 @@ def _field(parameter: str, known: Mapping[str, str] = _PARAMETERS, kind: str = "
         return known[parameter]
     if parameter == "password":
         raise ConfigurationError("a password inside a URL ends in logs; put it in a file and write ?password_file=PATH")
-    close = difflib.get_close_matches(parameter, known, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-    raise ConfigurationError(f"{parameter!r} is not a parameter of a {kind} URL; {hint}")
+    raise ConfigurationError(f"{parameter!r} is not a parameter of a {kind} URL{nearest.hint(parameter, known)}")

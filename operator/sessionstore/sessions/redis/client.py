@@ -13,7 +13,7 @@ from typing import Any
 from sessionstore.sessions.config import SessionStorage
 from sessionstore.sessions.exceptions import Unavailable, Unreadable
 from sessionstore.sessions.record import Health
-from sessionstore.sessions.redis import connecting, health, topologies, waits
+from sessionstore.sessions.redis import connecting, topologies, waits
 from sessionstore.sessions.redis.attempts import Attempts
 from sessionstore.sessions.redis.failures import Failure, Manner, failure_of, manner_of, translate
 from sessionstore.sessions.redis.resp import Argument, Refusal, pack, pack_all
@@ -150,6 +150,8 @@ class Client:
 
     async def health(self) -> Health:
         """Say in words whether the servers can be used. Raises nothing of what it looks for."""
+        from sessionstore.sessions.redis import health  # noqa: PLC0415
+
         return await health.look(self._topology, self._config, topologies.spelled(self._config))
 
     # -- the inner workings ---------------------------------------------------------------------

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from sessionstore.sessions.config import SessionStorage
-from sessionstore.sessions.redis.cluster import Cluster
 from sessionstore.sessions.redis.connecting import Address, Dialer, address_of, sentinel_login
-from sessionstore.sessions.redis.sentinel import Sentinels
 from sessionstore.sessions.redis.topology import Named, Single, Topology
 
 SENTINEL_PORT = 26379
@@ -17,13 +15,18 @@ def make(config: SessionStorage, dialer: Dialer) -> Topology:
     Args:
         dialer: logs in to the servers with the data.
     """
+    # What one server does not need is not imported for it.
     if config.redis_sentinels:
+        from sessionstore.sessions.redis.sentinel import Sentinels  # noqa: PLC0415
+
         addresses = [address_of(text, SENTINEL_PORT) for text in config.redis_sentinels]
         to_sentinels = Dialer(config, sentinel_login(config), None)
         service = config.redis_sentinel_service or ""
         sentinels = Sentinels(addresses, service, to_sentinels, config.connect_timeout)
         return Single(sentinels, dialer)
     if config.redis_cluster:
+        from sessionstore.sessions.redis.cluster import Cluster  # noqa: PLC0415
+
         seeds = [address_of(text, config.redis_port) for text in config.redis_cluster_nodes]
         return Cluster(seeds or [_host(config)], dialer, config.connect_timeout)
     return Single(Named(_host(config)), dialer)
