@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from sessionstore.sessions import (
     Unavailable,
     Unreadable,
     open_store,
+    plainfiles,
+    threads,
 )
 from sessionstore.sessions.directory import DirectoryStore, locks, names
 from sessionstore.sessions.plainfiles import Directory
@@ -297,7 +300,7 @@ async def test_a_directory_that_is_taken_away_is_seen_by_the_next_call(store: Di
 async def test_a_lock_that_another_keeps_is_unavailable_in_the_end(
     store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(plainfiles, "LOCK_TIMEOUT_S", 0.1)
     with Directory.opened(tmp_path / "store", create=False) as root:
         assert root is not None
         with locks.held(root, names.place_of(K).slot, "test"):
@@ -308,6 +311,26 @@ async def test_a_lock_that_another_keeps_is_unavailable_in_the_end(
             assert await store.get(K) is not None
     assert caught.value.reason == "timeout"
     await store.set(K, {})
+
+
+async def test_many_who_wait_for_one_session_keep_nobody_else_waiting(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have = (await store.read(K)).head.lines
+    monkeypatch.setattr(plainfiles, "LOCK_TIMEOUT_S", 2)
+    with Directory.opened(tmp_path / "store", create=False) as root:
+        assert root is not None
+        with locks.held(root, names.place_of(K).slot, "test"):
+            waiting = [asyncio.create_task(store.append(K, [b"x"])) for _ in range(4 * threads.SIZE)]
+            await asyncio.sleep(0.1)
+            assert await store.get(OTHER) is not None
+            await asyncio.to_thread(lambda: None)
+            assert not any(task.done() for task in waiting)
+            # Who waited for a thread has waited; the time of the last one is over when that of the first one is.
+            async with asyncio.timeout(2 * plainfiles.LOCK_TIMEOUT_S):
+                failed = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {(type(error), error.reason) for error in failed} == {(Unavailable, "timeout")}
+    assert (await store.append(K, [b"y"])).lines == have + 1
 
 
 @pytest.mark.parametrize("url", ["directory://host/dir", "directory:relative", "directory:///dir?x=1"])

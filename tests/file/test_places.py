@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore.sessions import Lifetime, SessionKey, Unavailable, clock, iterate, plainfiles
+from sessionstore.sessions import Lifetime, SessionKey, Unavailable, clock, iterate, plainfiles, threads
 from sessionstore.sessions.directory import DirectoryStore
 from sessionstore.sessions.file.store import FileStore
 from tests.file import openclaw
@@ -144,6 +145,24 @@ async def test_a_lock_that_is_held_for_too_long_is_told_and_not_kept(
         assert (await store.get(WORK)).marks.title == "t"
     monkeypatch.undo()
     assert (await store.title(WORK, "v")).revision == 3
+
+
+async def test_many_who_wait_for_the_lock_keep_no_reader_waiting(
+    store: FileStore, sessions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.title(WORK, "t")
+    monkeypatch.setattr(plainfiles, "LOCK_TIMEOUT_S", 2)
+    with (sessions / plainfiles.LOCK_NAME).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = [asyncio.create_task(store.title(WORK, str(number))) for number in range(4 * threads.SIZE)]
+        await asyncio.sleep(0.1)
+        assert (await store.get(WORK)).marks.title == "t"
+        await asyncio.to_thread(lambda: None)
+        assert not any(task.done() for task in waiting)
+        async with asyncio.timeout(2 * plainfiles.LOCK_TIMEOUT_S):
+            failed = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {(type(error), error.reason) for error in failed} == {(Unavailable, "timeout")}
+    assert (await store.title(WORK, "u")).marks.title == "u"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what others own")

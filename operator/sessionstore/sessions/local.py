@@ -36,6 +36,7 @@ from sessionstore.sessions.record import (
     TranscriptHead,
 )
 from sessionstore.sessions.store import Key
+from sessionstore.sessions.threads import Threads
 from sessionstore.sessions.transitions import Marking, Record
 
 FEED_PAUSE_S = 0.02
@@ -107,13 +108,13 @@ class LocalStore(CommonStore):
         self._shelf = shelf
         self._now_ms = now_ms
         self._defaults = defaults
-        self._threads = threads
+        self._threads = Threads() if threads else None
 
     async def get(self, key: Key) -> Session | None:
         name = SessionKey.of(key)
         found, wants_touch = await self._do(lambda: self._look(name))
         if found is not None and wants_touch:
-            await self._do(lambda: self._use(name))
+            await self._do(lambda: self._use(name), writes=True)
         return transitions.session_of(name, found)
 
     async def set(
@@ -126,11 +127,11 @@ class LocalStore(CommonStore):
         fence: int | None = None,
     ) -> Session:
         name, made = SessionKey.of(key), Entry.of(entry)
-        return await self._do(lambda: self._set(name, made, expected, lifetime, fence))
+        return await self._do(lambda: self._set(name, made, expected, lifetime, fence), writes=True)
 
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         name = SessionKey.of(key)
-        return await self._do(lambda: self._delete(name, expected, fence))
+        return await self._do(lambda: self._delete(name, expected, fence), writes=True)
 
     async def exists(self, key: Key) -> bool:
         name = SessionKey.of(key)
@@ -145,8 +146,8 @@ class LocalStore(CommonStore):
         if lifetime is not None:
             there = await self._mark(name, Marking(lifetime=lifetime)) is not None
             # The session was there, however short its new life may be.
-            return await self._do(lambda: self._touch(name)) or there
-        return await self._do(lambda: self._touch(name))
+            return await self._do(lambda: self._touch(name), writes=True) or there
+        return await self._do(lambda: self._touch(name), writes=True)
 
     async def append(
         self,
@@ -158,7 +159,7 @@ class LocalStore(CommonStore):
         fence: int | None = None,
     ) -> TranscriptHead:
         name, added = SessionKey.of(key), tuple(record.check_lines(lines))
-        return await self._do(lambda: self._append(name, added, position, generation, fence))
+        return await self._do(lambda: self._append(name, added, position, generation, fence), writes=True)
 
     async def rewrite(
         self,
@@ -170,7 +171,7 @@ class LocalStore(CommonStore):
         fence: int | None = None,
     ) -> TranscriptHead:
         name, new = SessionKey.of(key), tuple(record.check_lines(lines))
-        return await self._do(lambda: self._rewrite(name, new, expected, generation, fence))
+        return await self._do(lambda: self._rewrite(name, new, expected, generation, fence), writes=True)
 
     async def read(
         self, key: Key, start: int = 0, stop: int | None = None, *, reverse: bool = False
@@ -178,7 +179,7 @@ class LocalStore(CommonStore):
         name = SessionKey.of(key)
         found, wants_touch = await self._do(lambda: self._read(name, start, stop))
         if wants_touch:
-            await self._do(lambda: self._use(name))
+            await self._do(lambda: self._use(name), writes=True)
         if found is None or not reverse:
             return found
         return Transcript(found.head, found.start, found.lines[::-1])
@@ -194,12 +195,12 @@ class LocalStore(CommonStore):
         return await self.search(Query(agent=agent, status=status), limit=limit, cursor=cursor)
 
     async def search(self, query: Query, *, limit: int = 50, cursor: str | None = None) -> Page:
-        rows = await self._do(lambda: self._rows(query.agent))
-        return paging.page([row for row in rows if query.matches(row)], limit, cursor)
+        return await self._do(lambda: paging.page(filter(query.matches, self._rows(query.agent)), limit, cursor))
 
     async def count(self, *, agent: str | None = None, status: Status | None = Status.ACTIVE) -> int:
+        query = Query(agent=agent, status=status)
         rows = await self._do(lambda: self._rows(agent))
-        return sum(status in (None, row.status) for row in rows)
+        return sum(map(query.matches, rows))
 
     async def stats(self) -> Stats:
         return await self._do(self._stats)
@@ -220,17 +221,19 @@ class LocalStore(CommonStore):
     async def acquire_lease(self, key: Key, holder: str, ttl_s: float) -> Lease:
         name = SessionKey.of(key)
         return await self._do(
-            lambda: self._lease(name, lambda state, now: leases.acquire(name, state, holder, now, ttl_s))
+            lambda: self._lease(name, lambda state, now: leases.acquire(name, state, holder, now, ttl_s)), writes=True
         )
 
     async def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
-        return await self._do(lambda: self._lease(lease.key, lambda state, now: leases.renew(lease, state, now, ttl_s)))
+        return await self._do(
+            lambda: self._lease(lease.key, lambda state, now: leases.renew(lease, state, now, ttl_s)), writes=True
+        )
 
     async def release_lease(self, lease: Lease) -> bool:
-        return await self._do(lambda: self._release(lease))
+        return await self._do(lambda: self._release(lease), writes=True)
 
     async def sweep(self, limit: int = 1000) -> int:
-        return await self._do(lambda: self._sweep(limit))
+        return await self._do(lambda: self._sweep(limit), writes=True)
 
     async def health(self) -> Health:
         return await self._do(self._shelf.health)
@@ -240,10 +243,11 @@ class LocalStore(CommonStore):
 
     async def _mark(self, key: Key, marking: Marking, expected: int | None = None) -> Session | None:
         name = SessionKey.of(key)
-        return await self._do(lambda: self._marked(name, marking, expected))
+        return await self._do(lambda: self._marked(name, marking, expected), writes=True)
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.to_thread(work) if self._threads else work()
+    async def _do(self, work: Callable[[], T], *, writes: bool = False) -> T:
+        """Do a piece of work. `writes` says whether it waits for who else writes."""
+        return await self._threads.do(work, writes=writes) if self._threads else work()
 
     def _look(self, name: SessionKey) -> tuple[Record | None, bool]:
         now = self._now_ms()

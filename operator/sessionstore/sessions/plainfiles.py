@@ -14,6 +14,7 @@ import secrets
 import stat
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from sessionstore.sessions.exceptions import Unavailable, Unreadable
 LOCK_NAME = ".sessionstore.lock"
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".sessionstore-", ".tmp"
 LOCK_TIMEOUT_S = 30.0
+waited_s = ContextVar("waited_s", default=0.0)
+"""How long the caller has waited already, before a thread was free for him: it counts for the locks' time."""
 _CHUNK = 1024 * 1024
 
 _REASONS = {
@@ -276,12 +279,19 @@ class Directory:
             pass
         # The kernel's queue is fair; who only looks now and then may find the lock taken for ever. A wait that is given
         # up ends when the lock is free, and gives it back at once: the descriptor is closed by then.
+        patience = lock_patience_s()
         waiting = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
-        waiting.start()
-        waiting.join(LOCK_TIMEOUT_S)
-        if waiting.is_alive():
+        if patience:
+            waiting.start()
+            waiting.join(patience)
+        if not patience or waiting.is_alive():
             path = self.path / LOCK_NAME
             raise Unavailable(f"{path} is held by another process for {LOCK_TIMEOUT_S:g} s", "timeout")
+
+
+def lock_patience_s() -> float:
+    """Return how long a lock may be waited for. Of many who wait for one, the last ones have done so in a queue."""
+    return max(LOCK_TIMEOUT_S - waited_s.get(), 0.0)
 
 
 def lines_of(data: bytes) -> list[bytes]:

@@ -14,10 +14,10 @@ import struct
 import time
 from collections.abc import Iterator
 
-from sessionstore.sessions import retry
+from sessionstore.sessions import plainfiles, retry
 from sessionstore.sessions.directory import names
 from sessionstore.sessions.exceptions import ConfigurationError, Unavailable
-from sessionstore.sessions.plainfiles import LOCK_TIMEOUT_S, Directory
+from sessionstore.sessions.plainfiles import Directory
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.01
 # struct flock of 64-bit Linux: type, whence, start, length, process.
@@ -32,12 +32,13 @@ def held(root: Directory, slot: int, what: str) -> Iterator[None]:
     """Hold a lock in the block. Raises: Unavailable when another holder keeps it."""
     with root.file(names.LOCKS, os.O_RDWR | os.O_CREAT) as file:
         assert file is not None
-        end = time.monotonic() + LOCK_TIMEOUT_S
+        end = time.monotonic() + plainfiles.lock_patience_s()
         pauses = retry.pauses(end, time.monotonic, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         while not _taken(file, slot):
             pause = next(pauses, None)
             if pause is None:
-                raise Unavailable(f"{what} is held by another writer for {LOCK_TIMEOUT_S:g} s", "timeout")
+                timeout = plainfiles.LOCK_TIMEOUT_S
+                raise Unavailable(f"{what} is held by another writer for {timeout:g} s", "timeout")
             time.sleep(pause)
         yield
 

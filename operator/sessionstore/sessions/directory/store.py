@@ -79,7 +79,9 @@ class DirectoryStore(LocalStore):
         record.check_agent(agent)
         record.check_archive_name(name)
         added = record.check_lines(lines)
-        return await self._do(lambda: archives.put(self._kept, agent, name, added, position=position, replace=replace))
+        return await self._do(
+            lambda: archives.put(self._kept, agent, name, added, position=position, replace=replace), writes=True
+        )
 
     async def read_archive(self, agent: str, name: str, start: int = 0, stop: int | None = None) -> Lines | None:
         part, reader = slice(start, stop), self._archive_reader
@@ -91,13 +93,13 @@ class DirectoryStore(LocalStore):
 
     async def put_document(self, name: str, body: bytes) -> None:
         record.check_document_name(name)
-        await self._do(lambda: documents.put(self._kept, name, body))
+        await self._do(lambda: documents.put(self._kept, name, body), writes=True)
 
     async def get_document(self, name: str) -> bytes | None:
         return await self._do(lambda: documents.get(self._kept, name))
 
     async def delete_document(self, name: str) -> bool:
-        return await self._do(lambda: documents.delete(self._kept, name))
+        return await self._do(lambda: documents.delete(self._kept, name), writes=True)
 
     async def list_documents(self, prefix: str = "") -> AsyncIterator[str]:
         for name in await self._do(lambda: documents.names_of(self._kept)):

@@ -83,7 +83,7 @@ class FileStore(LocalStore):
     ) -> int:
         _check_archive(agent, name)
         added = b"".join(line + b"\n" for line in record.check_lines(lines))
-        return await self._do(lambda: self._put_archive(agent, name, added, position, replace))
+        return await self._do(lambda: self._put_archive(agent, name, added, position, replace), writes=True)
 
     async def read_archive(self, agent: str, name: str, start: int = 0, stop: int | None = None) -> Lines | None:
         _check_archive(agent, name)
@@ -105,8 +105,8 @@ class FileStore(LocalStore):
     def list_documents(self, prefix: str = "") -> AsyncIterator[str]:
         raise _no_documents()
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        return await super()._do(lambda: self._at_last(work))
+    async def _do(self, work: Callable[[], T], *, writes: bool = False) -> T:
+        return await super()._do(lambda: self._at_last(work), writes=writes)
 
     def _at_last(self, work: Callable[[], T]) -> T:
         """Do a piece of work, and again where it found that it has to: nothing was changed until then."""
