@@ -422,6 +422,36 @@ async def test_a_call_that_gives_up_leaves_no_answer_behind(store: Store) -> Non
     assert await store.exists("nobody") is False
 
 
+async def documents_of(store: Store) -> list[str]:
+    return [name async for name in store.list_documents()]
+
+
+BESIDE = [
+    pytest.param(lambda store: store.put_archive("main", "a.jsonl.bak.1", []), "main/a.jsonl.bak.1", id="put_archive"),
+    pytest.param(lambda store: store.read_archive("main", "a.jsonl.bak.1"), "main/a.jsonl.bak.1", id="read_archive"),
+    pytest.param(lambda store: store.get_document("d"), "document d", id="get_document"),
+    pytest.param(lambda store: store.put_document("other", b""), "documents sst:.*:d", id="put_document"),
+    pytest.param(documents_of, "documents sst:.*:d", id="list_documents"),
+    pytest.param(lambda store: store.get("k"), "keyspace .* at sst:.*:meta", id="the layout"),
+]
+
+
+@pytest.mark.parametrize(("call", "named"), BESIDE)
+async def test_what_is_of_another_type_is_named(
+    server: redis_server.RedisServer, redis_config: SessionStorage, names: layout.KeyNames, call, named: str
+) -> None:
+    with server.admin() as admin:
+        admin.hset(names.archives(layout.bucket_of("main", "a.jsonl.bak.1")), "main:a.jsonl.bak.1", 1)
+        admin.hset(names.archive("main", "a.jsonl.bak.1"), "x", "x")
+        admin.hset(names.document("d"), "x", "x")
+        admin.set(names.documents, "x")
+        if "meta" in named:
+            admin.set(names.meta, "x")
+    async with open_store(redis_config) as store:
+        with pytest.raises(Unreadable, match=rf"{named}.* cannot be read: it is of another type"):
+            await call(store)
+
+
 async def test_keyspaces_of_one_server_do_not_see_each_other(server: redis_server.RedisServer, store: Store) -> None:
     async with open_store(server.add_user("another-keyspace")) as other:
         assert await other.get("k") is None

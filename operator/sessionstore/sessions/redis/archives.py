@@ -11,6 +11,7 @@ from sessionstore.sessions.exceptions import Conflict, InvalidEntry, Unreadable
 from sessionstore.sessions.record import ArchiveInfo
 from sessionstore.sessions.redis import limits
 from sessionstore.sessions.redis.client import Argument, Client, Command
+from sessionstore.sessions.redis.failures import telling
 from sessionstore.sessions.redis.keyspace import Keyspace
 from sessionstore.sessions.redis.script import Script
 
@@ -30,7 +31,8 @@ class Archives:
         keys, member = self._place(agent, name)
         arguments: tuple[Argument, ...] = (member, position, int(replace), *limits.checked_lines(lines))
         await self._keyspace.check(writing=True)
-        answer = await self._client.run(_PUT_ARCHIVE, keys, arguments, writes=True)
+        with telling(f"archive {agent}/{name}"):
+            answer = await self._client.run(_PUT_ARCHIVE, keys, arguments, writes=True)
         if answer[0] == b"conflict":
             raise Conflict(f"archive {agent}/{name} {answer[1].decode()}", None)
         _refuse_unreadable(answer, agent, name)
@@ -44,7 +46,8 @@ class Archives:
         # LRANGE counts from the end as a slice does, but takes its last index with it; nothing lies before index 0.
         last = -1 if stop is None else limits.clamped(stop) - 1
         arguments = (member, limits.clamped(start), last) if stop != 0 else (member, 1, 0)
-        answer = await self._client.run(_READ_ARCHIVE, keys, arguments, writes=False)
+        with telling(f"archive {agent}/{name}"):
+            answer = await self._client.run(_READ_ARCHIVE, keys, arguments, writes=False)
         _refuse_unreadable(answer, agent, name)
         return tuple(answer[1]) if answer[0] == b"ok" else None
 
@@ -65,25 +68,30 @@ class Archives:
             raise InvalidEntry(f"document {name} has {len(body)} bytes; at most {limits.MAX_CALL_BYTES} are allowed")
         await self._keyspace.check(writing=True)
         # The name first: a document that is listed and absent can be told, one that no list names is lost.
-        await self._client.write("SADD", self._names.documents, name, again=True)
+        with telling(f"the set of documents {self._names.documents}"):
+            await self._client.write("SADD", self._names.documents, name, again=True)
         await self._client.write("SET", self._names.document(name), body)
 
     async def get_document(self, name: str) -> bytes | None:
         key = self._names.document(record.check_document_name(name))
         await self._keyspace.check(writing=False)
-        found: bytes | None = await self._client.read("GET", key)
+        with telling(f"document {name}"):
+            found: bytes | None = await self._client.read("GET", key)
         return found
 
     async def delete_document(self, name: str) -> bool:
         key = self._names.document(record.check_document_name(name))
         await self._keyspace.check(writing=True)
         deleted = await self._client.write("DEL", key)
-        await self._client.write("SREM", self._names.documents, name, again=True)
+        with telling(f"the set of documents {self._names.documents}"):
+            await self._client.write("SREM", self._names.documents, name, again=True)
         return bool(deleted)
 
     async def list_documents(self, prefix: str = "") -> AsyncIterator[str]:
         await self._keyspace.check(writing=False)
-        for name in sorted(await self._client.read("SMEMBERS", self._names.documents)):
+        with telling(f"the set of documents {self._names.documents}"):
+            names = await self._client.read("SMEMBERS", self._names.documents)
+        for name in sorted(names):
             if name.startswith(prefix.encode()):
                 yield name.decode()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import Enum
 
 from sessionstore.sessions.exceptions import Unavailable, Unreadable
@@ -122,3 +124,12 @@ def translate(failure: Failure, where: str, *, writes: bool) -> Unavailable | Un
     doubt = "; whether the write happened is not known, so read before you write again"
     said = failure.text.rstrip(".") + _HINTS.get(failure.code, "") + (doubt if writes and failure.unknown else "")
     return Unavailable(f"{where}: {said}", failure.reason)
+
+
+@contextlib.contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Name in an Unreadable what it is that cannot be read; a command alone does not know."""
+    try:
+        yield
+    except Unreadable as error:
+        raise Unreadable(f"{what} cannot be read: {error}; look at it with redis-cli") from error

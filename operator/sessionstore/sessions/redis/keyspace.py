@@ -8,6 +8,7 @@ import logging
 from sessionstore.sessions import feed, layout
 from sessionstore.sessions.exceptions import Unreadable
 from sessionstore.sessions.redis.client import Client
+from sessionstore.sessions.redis.failures import telling
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class Keyspace:
         async with self._turns():
             while not self.is_right(writing=writing):
                 epoch = self._client.epoch
-                found = await self._client.read("HGETALL", self._meta)
+                with telling(f"keyspace {self._keyspace}, at {self._meta},"):
+                    found = await self._client.read("HGETALL", self._meta)
                 if writing and not _is_whole(found):
                     found = await self._record(found)
                 self._judge(found)
