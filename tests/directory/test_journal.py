@@ -116,7 +116,8 @@ def test_the_feed_stops_before_what_is_being_carried_out(directory: Directory) -
     assert [change.revision for change in found.items] == [1, 2]
     rest = journal.changes(kept, "id", found.cursor, 100, always)
     assert [change.revision for change in rest.items] == [3, 4]
-    assert feed.decode(found.cursor, "id", 1) == [journal.settled_end(kept, 0, lambda note: note.revision != 3)]
+    end = journal.settled_end(kept, 0, lambda note: note.revision != 3)
+    assert found.cursor == journal.cursor_of(kept, "id", end)
 
 
 @pytest.mark.usefixtures("small_segments")

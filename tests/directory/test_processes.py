@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.sessions import Lifetime, Operation, SessionKey, Status, feed, iterate
+from sessionstore.sessions import FeedLost, Lifetime, Operation, SessionKey, Status, feed, iterate
 from sessionstore.sessions.directory import DirectoryStore, locks, names
 from sessionstore.sessions.directory.index import Index
 from sessionstore.sessions.plainfiles import Directory
@@ -219,6 +219,7 @@ async def test_a_backup_that_is_brought_back_under_a_process_is_what_it_lists(tm
     for number in range(5):
         await store.set(f"lost-{number}", {})
     assert len((await store.list()).items) == 6
+    cursor = await store.position()
 
     shutil.rmtree(place)
     shutil.copytree(backup, place)
@@ -226,3 +227,5 @@ async def test_a_backup_that_is_brought_back_under_a_process_is_what_it_lists(tm
         await DirectoryStore(place).set(f"made-{number}{longer}", {})
     listed = sorted([info.key.key async for info in iterate(store)])
     assert listed == ["kept", *(f"made-{number}{longer}" for number in range(10))]
+    with pytest.raises(FeedLost):
+        await store.changes(cursor)

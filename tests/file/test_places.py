@@ -147,6 +147,20 @@ async def test_a_lock_that_is_held_for_too_long_is_told_and_not_kept(
     assert (await store.title(WORK, "v")).revision == 3
 
 
+async def test_a_deleted_transcript_is_aside_on_the_disk_before_the_delete_is_told_as_done(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **more: (calls.append(name), real(*given, **more))[1]
+
+    for name in ("rename", "fsync", "write"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    await store.delete(WORK)
+    assert calls[calls.index("rename") :] == ["rename", "fsync", "write"]
+
+
 async def test_many_who_wait_for_the_lock_keep_no_reader_waiting(
     store: FileStore, sessions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionstore.sessions import Change, Operation, iterate
+from sessionstore.sessions import Change, FeedLost, Operation, iterate
 from sessionstore.sessions.file.store import FileStore
 from tests.conftest import ROOT
 
@@ -82,6 +82,7 @@ async def test_a_backup_that_is_brought_back_under_a_process_is_what_it_goes_on_
     shutil.copytree(place, backup)
     for number in range(5):
         await store.set(f"lost-{number}", {})
+    lost = await store.position()
 
     shutil.rmtree(place)
     shutil.copytree(backup, place)
@@ -90,6 +91,8 @@ async def test_a_backup_that_is_brought_back_under_a_process_is_what_it_goes_on_
         await FileStore(place).set(f"made-{number}{longer}", {})
     changes = [change.key.key for change in await told(store, cursor)]
     assert changes == [f"made-{number}{longer}" for number in range(10)]
+    with pytest.raises(FeedLost):
+        await store.changes(lost)
     assert len((await store.list()).items) == 11
     assert await store.tombstone("lost-0") is None
     assert (await store.set("lost-0", {})).revision == 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -163,13 +164,13 @@ def changes(journal: Journal, store_id: str, cursor: str, limit: int, is_settled
         notes, end = journal.read(place)
         for note in notes:
             if len(found) == limit or not is_settled(note):
-                return Changes(tuple(found), feed.encode(store_id, [note.place]))
+                return Changes(tuple(found), cursor_of(journal, store_id, note.place))
             if note.operation is not None:
                 found.append(Change(note.key, note.revision, note.operation))
         if end == place:
             break
         place = end
-    return Changes(tuple(found), feed.encode(store_id, [place]))
+    return Changes(tuple(found), cursor_of(journal, store_id, place))
 
 
 def settled_end(journal: Journal, since: int, is_settled: Callable[[Note], bool]) -> int:
@@ -186,13 +187,26 @@ def settled_end(journal: Journal, since: int, is_settled: Callable[[Note], bool]
         place = end
 
 
-def _check(journal: Journal, place: feed.Place) -> int:
-    if not isinstance(place, int):
+def cursor_of(journal: Journal, store_id: str, place: int) -> str:
+    """Return the cursor of a place, and of what stands before it."""
+    return feed.encode(store_id, [f"{place}:{_mark(journal.before(place))}"])
+
+
+def _mark(before: bytes) -> str:
+    return hashlib.blake2b(before, digest_size=8).hexdigest() if before else ""
+
+
+def _check(journal: Journal, told: feed.Place) -> int:
+    number, _, mark = str(told).partition(":")
+    if not number.isdecimal():
         raise InvalidKey("the cursor is not one that position or changes gave out")
+    place = int(number)
     if place < journal.first:
         raise FeedLost("changes behind the cursor are not kept any more; take a new position and walk")
     if place > journal.end:
         raise FeedLost("the store lost changes that were read already; take a new position and walk")
+    if mark and _mark(journal.before(place)) not in ("", mark):
+        raise FeedLost("the store has other changes than were read, as of a backup; take a new position and walk")
     return place
 
 

@@ -156,7 +156,7 @@ class DirectoryShelf:
             assert root is not None
             with root.journal(create=True) as kept:
                 assert kept is not None
-                return feed.encode(root.store_id, [self._settled_end(root, kept)])
+                return journal.cursor_of(kept, root.store_id, self._settled_end(root, kept))
 
     def feed_after(self, cursor: str, limit: int) -> Changes:
         with self.opened(create=True) as root:

@@ -195,15 +195,21 @@ class AgentFiles:
     def bury_files(self, directory: Directory, row: Row, *, leftovers: bool = False) -> None:
         """Make archives of a tombstone's transcripts, as when OpenClaw deletes, unless another session has them.
 
+        They are so on the disk before anybody says that the delete was carried out: nobody would do it after that.
+
         Args:
             leftovers: only what the session had; a file of that name may have been made anew since.
         """
+        renamed = False
         for transcript_id, extent in row.extents.items():
             name = file_of(transcript_id)
             found = directory.stat(name)
             if found is None or self.index.names(transcript_id) or (leftovers and not _is_still(extent, found)):
                 continue
             directory.rename(name, _free_name(directory, name, row.record.written_ms))
+            renamed = True
+        if renamed:
+            directory.sync()
 
     @staticmethod
     def without_gone(directory: Directory, row: Row, item: Item) -> Row:

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import secrets
+import zlib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,14 @@ class Log:
     def events(self, seen: int, limit: int) -> list[Event]:
         """Return events behind number `seen`, up to the last whose change is settled."""
         return [event for event in self._events if seen < event.number <= self.settled][:limit]
+
+    def check_of(self, number: int) -> int:
+        """Return what tells an event from another of its number, in a copy that went another way; 0 for none kept."""
+        at = number - self.first - 1
+        if not 0 <= at < len(self._events):
+            return 0
+        event = self._events[at]
+        return zlib.crc32(repr((event.key, event.revision, event.operation.value)).encode()) or 1
 
     def refresh(self, directory: Directory) -> None:
         """Read what was added since. Raises: Unreadable for a file that is not ours."""

@@ -22,8 +22,8 @@ from sessionstore.sessions.transitions import Record
 STORE_ID = "file"
 """In cursors. Each agent's log has an id of its own, which its place in the cursor carries."""
 
-Place = tuple[str, int]
-"""A log's id, and the number of the last event that was told."""
+Place = tuple[str, int, int]
+"""A log's id, the number of the last event that was told, and by what that event is known again (`Log.check_of`)."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,36 +92,42 @@ class StateDirectory:
             with self.opened(owner) as directory:
                 if directory is not None:
                     with self._agent(owner).steady(directory) as log:
-                        places[owner] = log.id, log.settled
+                        places[owner] = log.id, log.settled, log.check_of(log.settled)
         return _encode(places)
 
     def feed_after(self, cursor: str, limit: int) -> Changes:
         places = _decode(cursor)
         found: list[Change] = []
         for owner in sorted({*self.agents(None), *places}):
-            place, told = self._told(owner, places.get(owner, ("", 0)), limit - len(found))
+            place, told = self._told(owner, places.get(owner, ("", 0, 0)), limit - len(found))
             places[owner] = place
             found += told
         return Changes(tuple(found), _encode(places))
 
     def _told(self, owner: str, place: Place, limit: int) -> tuple[Place, list[Change]]:
         """Return an agent's events behind a place, and the place behind them. Raises: FeedLost."""
-        id, seen = place
+        id, seen, check = place
         with self.opened(owner) as directory:
             agent = self._agent(owner)
             if directory is None:
-                events, now = [], None
+                events, now, last, known, next_check = [], None, seen, 0, 0
             else:
                 self._write_down(agent, directory)
                 with agent.steady(directory) as log:
                     events, now = log.events(seen, limit), (log.id, log.first, log.number)
+                    last = events[-1].number if events else seen
+                    known, next_check = log.check_of(seen), log.check_of(last)
         if now is None or not now[0] or (id and id != now[0]):
             if seen:
                 raise FeedLost(f"what agent {owner} had is gone, or was made anew; take a new position and walk")
             return place, []
         feed.check_reach(now[1], seen, now[2])
+        if check and known not in (0, check):
+            raise FeedLost(
+                f"agent {owner} has other changes than were read, as of a backup; take a new position and walk"
+            )
         told = [Change(SessionKey(owner, event.key), event.revision, event.operation) for event in events]
-        return (now[0], events[-1].number if events else seen), told
+        return (now[0], last, next_check), told
 
     def health(self) -> Health:
         facts = [("directory", str(self.path))]
@@ -194,12 +200,12 @@ def _decode(cursor: str) -> dict[str, Place]:
     """Read a cursor's places: agent -> place. Raises: InvalidKey; FeedLost."""
     try:
         found = json.loads(str(feed.decode(cursor, STORE_ID, 1)[0]))
-        places = {check_agent(name): (id, seen) for name, (id, seen) in found.items()}
+        places = {check_agent(name): (id, seen, check) for name, (id, seen, check) in found.items()}
     except InvalidKey:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidKey("the cursor is not one that position or changes gave out") from error
-    if not all(type(id) is str and type(seen) is int and seen >= 0 for id, seen in places.values()):
+    if not all(list(map(type, place)) == [str, int, int] and place[1] >= 0 for place in places.values()):
         raise InvalidKey("the cursor is not one that position or changes gave out")
     return places
 
