@@ -77,3 +77,32 @@ async def test_a_bucket_moves_and_no_line_is_lost_or_told_twice(
         told = {change.key.key for change in (await store.changes(start, limit=10_000)).items}
         assert told == {*talking, silent}
         assert await store.count(status=None) == 7
+
+
+async def test_a_delete_during_a_move_takes_no_line_before_it_takes_all(
+    servers: redis_topologies.ClusterTopology, config: SessionStorage
+) -> None:
+    """A transcript without lines has no list: while its slot moves, the server does not know whether it went ahead."""
+    slot = key_slot(f"b{BUCKET}".encode())
+    source = servers.primary_of(slot)
+    target = next(server for server in servers.primaries() if server is not source)
+    key, archived, expiring = together(10)[7:]
+    async with open_store(config) as store:
+        for name in (key, archived, expiring):
+            await store.set(name, {"sessionId": "a"})
+        await store.append(key, [b"1", b"2"])
+        for transcript in "bcdefg":
+            await store.set(key, {"sessionId": transcript})
+        await store.archive(archived)
+        await store.touch(expiring, lifetime=Lifetime(ttl_ms=600_000))
+        start = await store.position()
+        await asyncio.to_thread(servers.begin_move, slot, source, target)
+        deleting = asyncio.create_task(store.delete(key))
+        await asyncio.sleep(0.3)
+        with source.admin() as admin:
+            assert admin.lrange(layout.KeyNames(config.keyspace).transcript("main", key, "a"), 0, -1) == [b"1", b"2"]
+        await asyncio.to_thread(servers.move_keys, slot, source, target)
+        await asyncio.to_thread(servers.end_move, slot, target)
+        assert await deleting is True
+        told = [change.operation for change in (await store.changes(start)).items if change.key.key == key]
+        assert told == ["delete"]
