@@ -18,10 +18,11 @@ from sessionstore.sessions import (
     SessionKey,
     SessionStorage,
     Store,
+    Unavailable,
     Unreadable,
     open_store,
 )
-from sessionstore.sessions.mongodb import changes
+from sessionstore.sessions.mongodb import changes, documents
 from sessionstore.sessions.mongodb import store as mongo_store
 from tests.mongo_server import MongoServer
 
@@ -214,3 +215,27 @@ async def test_a_damaged_session_does_not_keep_others_from_being_looked_after(
         database.sessions.update_one({"_id": id_of(config, "untold")}, {"$set": crashed})
         found = await told(store, start, 5)
     assert Change(SessionKey.of("untold"), 2, Operation.APPEND) in found
+
+
+async def test_a_session_that_has_grown_too_large_for_a_document_is_told_as_full_and_stays(
+    store: Store, config: SessionStorage, database: Any
+) -> None:
+    await store.set("k", {"sessionId": "s", "n": 1})
+    others = [{"i": f"{number:0200}", "g": 0, "n": 0, "q": []} for number in range(36_000)]
+    database.sessions.update_one({"_id": id_of(config)}, {"$set": {"old": others}})
+    with pytest.raises(Unavailable, match="larger") as caught:
+        await store.set("k", {"sessionId": "s", "pad": "x" * (8 * 1024 * 1024 - 100)})
+    assert (caught.value.reason, "not known" in str(caught.value)) == ("full", False)
+    assert (await store.get("k")).revision == 1
+    assert (await store.set("k", {"sessionId": "s", "n": 2})).revision == 2
+
+
+async def test_reading_an_entry_does_not_fetch_where_the_lines_lie(
+    store: Store, config: SessionStorage, database: Any
+) -> None:
+    await store.set("k", {"sessionId": "s"})
+    await store.append("k", [b"x" * 50_000])
+    (whole,) = database.sessions.find({"_id": id_of(config)})
+    (part,) = database.sessions.find({"_id": id_of(config)}, documents.WITHOUT_LINES)
+    assert whole["cur"].keys() - part["cur"].keys() == {"l", "q"}
+    assert (await store.get("k")).transcript.lines == 1

@@ -32,7 +32,7 @@ READABLE_ID_BYTES = 1024
 TOKENS = 16
 """Attempts that a document remembers, the newest last."""
 LIVE = ("active", "archived")
-WITHOUT_LINES = {"cur.l": 0, "old": 0, "at": 0, "pend": 0, "gc": 0, "lease": 0}
+WITHOUT_LINES = {"cur.l": 0, "cur.q": 0, "old": 0, "at": 0, "pend": 0, "gc": 0, "lease": 0}
 """A projection: what `get` needs."""
 WITHOUT_ENTRY = {"j": 0, "at": 0, "pend": 0, "gc": 0, "lease": 0}
 """A projection: what `read` needs."""

@@ -6,6 +6,8 @@ from pymongo import errors
 
 from sessionstore.sessions.exceptions import Unavailable
 
+# A document of more than 16 MiB: MongoDB's two codes, and FerretDB's own.
+_TOO_LARGE = frozenset({10334, 17419, 285999133})
 # MongoDB's error codes (src/mongo/base/error_codes.yml) -> our reason.
 _REASONS = {
     13: "permission",
@@ -16,11 +18,12 @@ _REASONS = {
     10107: "readonly",
     13435: "readonly",
     14031: "full",
+    **dict.fromkeys(_TOO_LARGE, "full"),
 }
 # A server that goes down, steps down or comes up; 1 is how FerretDB tells that its PostgreSQL is away.
 _PASSING = frozenset({1, 6, 7, 50, 64, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 # Refused before anything was done.
-_REFUSED = frozenset({13, 18, 112, 8000, 10107, 13435, 14031})
+_REFUSED = frozenset({13, 18, 112, 8000, 10107, 13435, 14031}) | _TOO_LARGE
 
 
 class Failure(Exception):
