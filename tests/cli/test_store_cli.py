@@ -152,8 +152,10 @@ def test_changes_are_followed_until_interrupted(state_dir: Path) -> None:
     command = [sys.executable, "-m", "sessionstore", "--store", f"file://{state_dir}"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [*command, "changes", "--follow", "--json"], stdout=pipe, stderr=pipe, cwd=ROOT, text=True
-    ) as following:
+        [*command, "changes", "--follow", "--json"], stdout=pipe, stderr=pipe, cwd=ROOT, text=True,
+        # A run of the tests in the background ignores the signal, and what it starts would as well.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as following:  # fmt: skip
         try:
             assert following.stdout is not None
             assert "cursor" in json.loads(following.stdout.readline())
