@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from sessionstore.sessions import (
     plainfiles,
     threads,
 )
-from sessionstore.sessions.directory import DirectoryStore, locks, names
+from sessionstore.sessions.directory import DirectoryStore, codec, locks, names
 from sessionstore.sessions.plainfiles import Directory
 
 K, OTHER = SessionKey("main", "k"), SessionKey("main", "other")
@@ -241,6 +242,21 @@ async def test_a_record_of_absurd_size_is_not_read_into_memory(store: DirectoryS
     assert len((await fresh.list()).items) == 1
     with pytest.raises(Unreadable, match="bytes"):
         await fresh.get(K)
+
+
+async def test_what_could_not_be_read_again_is_not_written(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await store.get(K)
+    monkeypatch.setattr(codec, "MAX_BYTES", 4000)
+    for number in range(100):
+        with contextlib.suppress(Unavailable):
+            await store.set(K, {"sessionId": f"{number:036}"})
+    with pytest.raises(Unavailable, match="smaller entry") as caught:
+        await store.set(K, {"sessionId": "s", "pad": "x" * 3500})
+    assert caught.value.reason == "full"
+    assert (await store.get(K)).revision > before.revision
+    assert await store.delete(K)
 
 
 async def test_what_is_repaired_comes_back(store: DirectoryStore, tmp_path: Path) -> None:

@@ -50,9 +50,15 @@ class Room:
         directory = self._directory(create=True)
         assert directory is not None
         made = Kept(step.record, self._sizes(directory, step))
+        data = codec.dump_record(self._name, made)
+        if len(data) > codec.MAX_BYTES:
+            text = (
+                f"the record of session {self._name} would have {len(data)} bytes, and {codec.MAX_BYTES} is the limit"
+            )
+            raise Unavailable(f"{text}; delete the session, or give it a smaller entry", "full")
         if step.operation is not None:
             self._root.tell(self._name, step.record.revision, step.operation)
-        directory.replace(self._place.record, codec.dump_record(self._name, made))
+        directory.replace(self._place.record, data)
         self._kept = made
         if step.operation is None:
             # No event, but other processes' lists go by when the session expires: told once it is so.
