@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,15 @@ from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.plan import Policy
 from sessionstore.migrate.report import Report
 from sessionstore.migrate.source import open_source
-from sessionstore.sessions import SessionKey, Store
+from sessionstore.sessions import SessionKey, Store, TranscriptHead
+from sessionstore.sessions.memory import MemoryStore
+from sessionstore.sessions.store import Key
 from tests.migrate.states import HEADER, TURN, State
 
 KEY = SessionKey("main", "k")
 OLDER, NEWER = 1_600_000_000_000, 1_800_000_000_000
 OTHER = b'{"type":"message","id":"other"}'
+LATE = b'{"type":"message","id":"late"}'
 
 
 async def migrate(state: State, store: Store, policy: Policy = Policy.NEWEST) -> Report:
@@ -80,6 +84,28 @@ async def test_the_policy_decides_and_the_other_side_is_kept(
     [(side, entry, rest)] = await kept(store)
     assert side == ("store" if winner == "source" else "source")
     assert (json.loads(entry), rest) == (lost[0], HEADER + b"\n" + lost[1] + b"\n")
+
+
+class _Followed(MemoryStore):
+    """A store in which a gateway adds a line just before a transcript is replaced for the first time."""
+
+    is_used = False
+
+    async def rewrite(self, key: Key, lines: Sequence[bytes], **options: Any) -> TranscriptHead:
+        if not self.is_used:
+            self.is_used = True
+            await self.append(key, [LATE])
+        return await super().rewrite(key, lines, **options)
+
+
+@pytest.mark.parametrize("policy", [Policy.NEWEST, Policy.KEEP_SOURCE])
+async def test_a_line_that_comes_before_the_lines_are_replaced_is_not_lost(state: State, policy: Policy) -> None:
+    state.session("k", lines=HEADER + b"\n" + TURN + b"\n")
+    store = _Followed()
+    await put(store, {"sessionId": "id-0", "updatedAt": OLDER}, [HEADER, OTHER])
+    await migrate(state, store, policy)
+    assert store.is_used
+    assert LATE in await lines(store) or any(LATE in rest for _, _, rest in await kept(store))
 
 
 async def test_fail_writes_nothing_at_all(state: State, store: Store) -> None:

@@ -164,7 +164,7 @@ class Carrier:
         if look.common < max(look.here, head.lines):
             batches = stored.batches(session.whole())
             first = next(batches, [])
-            await self.store.rewrite(session.key, first, generation=head.generation)
+            await self.store.rewrite(session.key, first, expected=made.revision)
             appended = await self._append(session, batches, len(first))
             await self.store.set(session.key, session.entry, expected=made.revision + 1 + appended)
 
