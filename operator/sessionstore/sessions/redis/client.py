@@ -241,7 +241,7 @@ class Client:
 
         def told(time: asyncio.Future[Any]) -> None:
             if not time.cancelled() and time.exception() is None and isinstance(time.result(), list):
-                self._clock.set(time.result(), now, wire.loop.time())
+                self._clock.set(time.result(), wire.loop.time())
 
         wire.send(_TIME, now, now + self._timeout).add_done_callback(told)
 

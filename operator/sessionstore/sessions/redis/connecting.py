@@ -170,7 +170,7 @@ class Dialer:
                 raise Failure(f"{address}: {error.text}", error.reason, code=error.code) from error
             raise
         if self._clock is not None and isinstance(time, list):
-            self._clock.set(time, began, wire.loop.time())
+            self._clock.set(time, wire.loop.time())
         return wire, greeting_of(hello)
 
 

@@ -14,6 +14,9 @@ MEASURE_EVERY_S = 60.0
 class ServerClock:
     """Counts from the last measurement on a clock that nobody sets, so a change of the local time changes nothing.
 
+    Late by up to that measurement's round trip and never ahead: a session that is gone for a reader is gone for the
+    server's scripts as well, which decide what a write meets.
+
     Attributes:
         due_at: when to measure again, on the loop's clock; never, before a first connection has measured.
     """
@@ -26,10 +29,11 @@ class ServerClock:
         """Return milliseconds since the epoch; of the local clock until a first server has told its own."""
         return _steady_ms() + self._offset_ms
 
-    def set(self, answer: Sequence[bytes], asked_at: float, told_at: float) -> None:
-        """Take in what TIME answered: seconds and microseconds, as they were half of the round trip ago."""
-        server_ms = int(answer[0]) * 1000 + int(answer[1]) // 1000 + (told_at - asked_at) * 500
-        self._offset_ms = round(server_ms) - _steady_ms()
+    def set(self, answer: Sequence[bytes], told_at: float) -> None:
+        """Take in what TIME answered just now: seconds and microseconds. `told_at` is on the loop's clock."""
+        server_ms = int(answer[0]) * 1000 + int(answer[1]) // 1000
+        # Whole milliseconds were begun on both sides: what is left of ours may be more than what is left of theirs.
+        self._offset_ms = server_ms - _steady_ms() - 1
         self.due_at = told_at + MEASURE_EVERY_S
 
 
