@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import re
@@ -56,6 +57,8 @@ async def test_the_guide_s_mirror_sees_what_was_there_and_what_comes(
     await store.set("after", {})
     printed += await printed_until(capsys, "set main/after 1")
     mirroring.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await mirroring
     assert printed.count("main/before") == 1
 
 
