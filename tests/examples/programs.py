@@ -46,8 +46,9 @@ class Program:
 
     @property
     def said(self) -> str:
-        self._said.seek(0)
-        return self._said.read().decode()
+        # The program writes where this file stands: reading must not move that place.
+        file = self._said.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode()
 
     def wait(self) -> int:
         return self.process.wait(DEADLINE_S)
