@@ -255,6 +255,8 @@ def test_a_fence_that_cannot_be_kept_is_given_up_and_the_gateway_is_as_it_was(on
     assert _turn(scene, pod, MIGRATED_KEY, "on files as before")["backend"] == "file"
 
     scene.kubectl("delete", "pod", "filler", "--grace-period=0", "--force")
+    # Time for the copy as well, now that it can be made: a busy machine takes more than 10 s to end and start pods.
+    scene.patch("sst", "chat", {"spec": {"migration": {"fenceTimeout": "5m"}}})
     scene.kubectl("annotate", "sst", "chat", "sessionstore.dev/retry=1")
     scene.wait_ready(deadline_s=240)
 
