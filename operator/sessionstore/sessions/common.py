@@ -46,6 +46,16 @@ class CommonStore:
     async def get_many(self, keys: Sequence[Key]) -> builtins.list[Session | None]:
         return builtins.list(await asyncio.gather(*(self.get(key) for key in keys)))
 
+    async def list(
+        self,
+        *,
+        agent: str | None = None,
+        status: Status | None = Status.ACTIVE,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        return await self.search(Query(agent=agent, status=status), limit=limit, cursor=cursor)
+
     async def archive(self, key: Key, *, reason: str | None = None, expected: int | None = None) -> Session | None:
         return await self._mark(key, Marking(status=Status.ARCHIVED, reason=reason).checked(), expected)
 

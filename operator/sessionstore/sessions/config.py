@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sessionstore.sessions import layers, layout, nearest, record
+from sessionstore.sessions import extras, layers, layout, nearest, record
 from sessionstore.sessions.exceptions import ConfigurationError
 from sessionstore.sessions.store import Store
 
@@ -364,28 +364,14 @@ def _backend(config: SessionStorage) -> Store:
 
         return DirectoryStore(config.directory(), defaults=config.lifetime)
     if config.backend == "mongodb":
-        return _mongodb(config)
-    try:
+        with extras.needed("backend mongodb", "pymongo", "mongodb"):
+            from sessionstore.sessions.mongodb import MongoStore  # noqa: PLC0415
+
+        return MongoStore(config)
+    with extras.needed("backend redis", "redis", "redis"):
         from sessionstore.sessions.redis import RedisStore  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("sessionstore"):
-            raise
-        raise ConfigurationError(
-            "backend redis needs the Python package redis; install sessionstore-operator[redis]"
-        ) from error
+
     return RedisStore(config)
-
-
-def _mongodb(config: SessionStorage) -> Store:
-    try:
-        from sessionstore.sessions.mongodb import MongoStore  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("sessionstore"):
-            raise
-        raise ConfigurationError(
-            "backend mongodb needs the Python package pymongo; install sessionstore-operator[mongodb]"
-        ) from error
-    return MongoStore(config)
 
 
 def _read_file(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sessionstore.sessions.exceptions import ConfigurationError
+from sessionstore.sessions import extras
 from sessionstore.sessions.store import Store
 
 if TYPE_CHECKING:
@@ -24,14 +24,9 @@ def over(store: Store, config: SessionStorage) -> Store:
 
 
 def _encrypted(store: Store, config: SessionStorage) -> Store:
-    try:
+    with extras.needed("encryption", "cryptography", "encryption"):
         from sessionstore.sessions.encryption import EncryptedStore, Keyring  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("sessionstore"):
-            raise
-        raise ConfigurationError(
-            "encryption needs the Python package cryptography; install sessionstore-operator[encryption]"
-        ) from error
+
     keyring = Keyring.from_files(config.encryption_key_files)
     return EncryptedStore(store, keyring, fields=config.encryption_fields, require=config.encryption_require)
 

@@ -184,16 +184,6 @@ class LocalStore(CommonStore):
             return found
         return Transcript(found.head, found.start, found.lines[::-1])
 
-    async def list(
-        self,
-        *,
-        agent: str | None = None,
-        status: Status | None = Status.ACTIVE,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        return await self.search(Query(agent=agent, status=status), limit=limit, cursor=cursor)
-
     async def search(self, query: Query, *, limit: int = 50, cursor: str | None = None) -> Page:
         return await self._do(lambda: paging.page(filter(query.matches, self._rows(query.agent)), limit, cursor))
 

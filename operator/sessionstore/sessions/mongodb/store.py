@@ -184,16 +184,6 @@ class MongoStore(CommonStore):
             return Transcript(head, first, lines[::-1] if reverse else lines)
         return None
 
-    async def list(
-        self,
-        *,
-        agent: str | None = None,
-        status: Status | None = Status.ACTIVE,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        return await self.search(Query(agent=agent, status=status), limit=limit, cursor=cursor)
-
     async def search(self, query: Query, *, limit: int = 50, cursor: str | None = None) -> Page:
         now = await self._now_ms()
         return await self._rows.page(query, limit, cursor, now, ordered=await self._client.orders())
