@@ -41,18 +41,15 @@ class RedisServer:
 
     def add_user(self, keyspace: str, password: str = "first") -> SessionStorage:
         """Make (or change) the gateway user of `keyspace`, and return the configuration it would be given."""
-        name, file = f"gateway-{keyspace}", self.directory / f"{keyspace}.password"
+        file = self.directory / f"{keyspace}.password"
         with self.admin() as admin:
-            admin.execute_command(
-                "ACL", "SETUSER", name, "reset", "on", f">{password}", "resetchannels", "-@all",
-                *layout.GATEWAY_COMMANDS, f"~{layout.key_pattern(keyspace)}",
-            )  # fmt: skip
+            make_gateway_user(admin, keyspace, password)
         file.write_text(password + "\n")
         return SessionStorage(
             backend="redis",
             redis_host="127.0.0.1",
             redis_port=self.port,
-            redis_username=name,
+            redis_username=gateway_user(keyspace),
             redis_password_file=str(file),
             keyspace=keyspace,
             # Generous: a busy machine must not fail a test. Tests of a server that is away choose their own.
@@ -66,6 +63,19 @@ class RedisServer:
             f"redis://127.0.0.1:{self.port}?keyspace={config.keyspace}&username={config.redis_username}"
             f"&password_file={config.redis_password_file}&connect_timeout=20&operation_timeout=40"
         )
+
+
+def gateway_user(keyspace: str) -> str:
+    """Return the name of a keyspace's gateway user."""
+    return f"gateway-{keyspace}"
+
+
+def make_gateway_user(admin: redis.Redis, keyspace: str, password: str) -> None:
+    """Make (or change) the gateway user of `keyspace`, with exactly the rights it gets."""
+    admin.execute_command(
+        "ACL", "SETUSER", gateway_user(keyspace), "reset", "on", f">{password}", "resetchannels", "-@all",
+        *layout.GATEWAY_COMMANDS, f"~{layout.key_pattern(keyspace)}",
+    )  # fmt: skip
 
 
 def redis_binary() -> str:
@@ -84,17 +94,22 @@ def valkey_binary() -> str:
     return str(next(Path(str(package)).glob("_binaries/*/valkey-server")))
 
 
+def make_command(binary: str, port: int, directory: Path, *options: str) -> list[str]:
+    """Return how a server is started that keeps its files in `directory` and knows the administrator alone."""
+    (directory / "users.acl").write_text(f"user default off\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n")
+    return [
+        binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", "", "--appendonly", "no",
+        "--aclfile", str(directory / "users.acl"), *options,
+    ]  # fmt: skip
+
+
 @contextlib.contextmanager
 def running(directory: Path, *options: str, binary: str | None = None) -> Iterator[RedisServer]:
     """Run a server (Redis, where no `binary` is named) with its files in `directory` until the end of the block."""
     binary = binary or redis_binary()
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    (directory / "users.acl").write_text(f"user default off\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n")
-    command = [
-        binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory), "--save", "", "--appendonly", "no",
-        "--aclfile", str(directory / "users.acl"), *options,
-    ]  # fmt: skip
+    command = make_command(binary, port, directory, *options)
     with (directory / "redis.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -22,10 +22,9 @@ from typing import Any
 
 import redis
 
-from sessionstore.sessions import layout
 from sessionstore.sessions.config import SessionStorage
+from tests.redis_server import ADMIN, ADMIN_PASSWORD, gateway_user, make_command, make_gateway_user, redis_binary
 
-ADMIN, ADMIN_PASSWORD = "admin", "admin-of-the-tests"
 SENTINEL_USER, SENTINEL_PASSWORD = "asker", "asker-of-the-tests"
 SERVICE = "chat"
 SETTLE_S = 90
@@ -94,18 +93,15 @@ class Topology:
 
     def add_user(self, keyspace: str, password: str = "first") -> SessionStorage:
         """Make (or change) the gateway user of `keyspace`, and return the configuration it would be given."""
-        name, file = f"gateway-{keyspace}", self.directory / f"{keyspace}.password"
+        file = self.directory / f"{keyspace}.password"
         for server in self.servers:
             if server.running is not None:
                 with server.admin() as admin:
-                    admin.execute_command(
-                        "ACL", "SETUSER", name, "reset", "on", f">{password}", "resetchannels", "-@all",
-                        *layout.GATEWAY_COMMANDS, f"~{layout.key_pattern(keyspace)}",
-                    )  # fmt: skip
+                    make_gateway_user(admin, keyspace, password)
         file.write_text(password + "\n")
         return dataclasses.replace(
             self.base,
-            redis_username=name,
+            redis_username=gateway_user(keyspace),
             redis_password_file=str(file),
             keyspace=keyspace,
             # Generous: a busy machine must not fail a test. Tests of a server that is away choose their own.
@@ -231,7 +227,7 @@ class SentinelTopology(Topology):
             f"sentinel auth-user {service} {ADMIN}\nsentinel auth-pass {service} {ADMIN_PASSWORD}\n"
             f"sentinel down-after-milliseconds {service} 1000\nsentinel failover-timeout {service} 5000\n"
         )
-        sentinel = Process([_binary(), str(config), "--sentinel"], port, directory)
+        sentinel = Process([redis_binary(), str(config), "--sentinel"], port, directory)
         sentinel.start()
         _until(sentinel.is_up, "a sentinel", lambda: [sentinel])
         return sentinel
@@ -399,19 +395,7 @@ def _server(directory: Path, *options: str) -> Process:
     port = free_port()
     own = directory / f"server-{port}"
     own.mkdir(parents=True)
-    (own / "users.acl").write_text(f"user default off\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n")
-    command = [
-        _binary(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(own), "--save", "", "--appendonly", "no",
-        "--aclfile", str(own / "users.acl"), *options,
-    ]  # fmt: skip
-    return Process(command, port, own)
-
-
-def _binary() -> str:
-    binary = shutil.which("redis-server")
-    if binary is None:
-        raise RuntimeError("these tests need redis-server: apt-get install --no-install-recommends redis-server")
-    return binary
+    return Process(make_command(redis_binary(), port, own, *options), port, own)
 
 
 def _until(look: Callable[[], Any], what: str, everyone: Callable[[], list[Process]]) -> Any:
