@@ -21,6 +21,22 @@ class Line(NamedTuple):
     torn: bool
 
 
+class Batch(NamedTuple):
+    """Some whole lines of a transcript, and where in the file the first of them begins.
+
+    `torn` is the end of a file that stops within a line; it comes with the last batch, which may have no lines.
+    A batch has at most BATCH_LINES lines, and no further line once it holds BATCH_BYTES.
+    """
+
+    lines: list[bytes]
+    offset: int = 0
+    torn: Line | None = None
+
+
+BATCH_LINES = 1000
+BATCH_BYTES = 4 * 1024 * 1024
+
+
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
     """Go through a file's lines. `b"\\n".join(raw) + b"\\n"` is the file, where no line is torn."""
     offset = 0
