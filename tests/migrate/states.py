@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,32 @@ class State:
         (self.folder / name).write_bytes(raw)
 
 
+def small(root: Path) -> Path:
+    """Make a small directory of the layout `sessions.json`: two agents, an archive, an orphan, and what lies beside."""
+    main, work = State(root), State(root, agent="work")
+    for number in range(4):
+        main.session(f"agent:main:chat:{number}", HEADER + b"\n" + (TURN + b"\n") * number)
+    main.session("Straße/%2F", HEADER + b"\n" + '{"type":"message","text":"grüß dich"}'.encode())
+    main.file("id-9.jsonl.reset.2026-11-20T10-07-57.629Z", HEADER + b"\n" + TURN + b"\n")
+    main.file("orphan.jsonl", HEADER + b"\n")
+    main.file("id-0.trajectory.jsonl", b"{}\n")
+    work.session("agent:work:main", HEADER + b"\n" + TURN + b"\n", sessionFile="/home/node/work.jsonl")
+    work.file("work.jsonl", HEADER + b"\n" + TURN + b"\n" + TURN + b"\n")
+    (root / "openclaw.json").write_bytes(b'{"agents":{"list":[{"id":"main","default":true},{"id":"work"}]}}')
+    return root
+
+
+LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
+    "real files": unpack,
+    "sessions.json": small,
+}
+"""Layout -> what makes a valid directory of it, which is not there yet. Tests of all layouts go through these."""
+
+
 def fingerprint(root: Path) -> Mapping[str, tuple[str, int, int]]:
-    """Return path -> (digest of the bytes, mode, mtime) of everything below `root`."""
+    """Return path -> (digest of the bytes, mode, mtime) of `root` and everything below it."""
     found = {}
-    for path in sorted(root.rglob("*")):
+    for path in [root, *sorted(root.rglob("*"))]:
         status = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
         found[str(path.relative_to(root))] = hashlib.sha256(content).hexdigest(), status.st_mode, status.st_mtime_ns
