@@ -26,7 +26,7 @@ python3 - <<'PY' | compile build.txt "${upgrade[@]}" -
 import tomllib
 print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"]))
 PY
-compile operator.txt "${upgrade[@]}" --extra redis --extra mongodb --extra encryption --extra operator --extra console pyproject.toml
+compile operator.txt "${upgrade[@]}" --extra redis --extra mongodb --extra encryption --extra operator --extra console --extra migration pyproject.toml
 compile test.txt "${upgrade[@]}" --constraint requirements/operator.txt --all-extras --group test pyproject.toml
 compile lint.txt "${upgrade[@]}" --constraint requirements/test.txt --group lint
 compile bench.txt "${upgrade[@]}" --constraint requirements/test.txt --group bench
