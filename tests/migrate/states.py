@@ -66,7 +66,7 @@ def small(root: Path) -> Path:
     """Make a small directory of the layout `sessions.json`: two agents, an archive, an orphan, and what lies beside."""
     main, work = State(root), State(root, agent="work")
     for number in range(4):
-        main.session(f"agent:main:chat:{number}", HEADER + b"\n" + (TURN + b"\n") * number)
+        main.session(f"agent:main:chat:{number}", HEADER + b"\n" + b'{"n":%d}\n' % number * number)
     main.session("Straße/%2F", HEADER + b"\n" + '{"type":"message","text":"grüß dich"}'.encode())
     main.file("id-9.jsonl.reset.2026-11-20T10-07-57.629Z", HEADER + b"\n" + TURN + b"\n")
     main.file("orphan.jsonl", HEADER + b"\n")

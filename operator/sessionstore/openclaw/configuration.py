@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sessionstore.openclaw import rawjson
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.tree import Tree
 
@@ -72,6 +73,8 @@ def _members(text: str) -> Iterator[tuple[str, ...]]:
             path[-1:] = [last]
             yield tuple(path)
         elif part in "{[":
+            if len(path) == rawjson.MAX_DEPTH:
+                raise _Unclear(f"it is nested deeper than {rawjson.MAX_DEPTH}")
             open_marks.append(part)
             path.append("[]")
         elif part in "}]":

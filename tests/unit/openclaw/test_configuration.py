@@ -15,6 +15,7 @@ from sessionstore.openclaw.tree import Tree
     ("text", "reason"),
     [
         pytest.param("{}", None, id="nothing"),
+        pytest.param("{x:" + "[" * 100_000, Reason.INVALID_JSON, id="very many brackets"),
         pytest.param('{"session":{"dmScope":"main"}}', None, id="a session without a store"),
         pytest.param('{"session":{"store":"/data/s.json"}}', Reason.UNSUPPORTED_LAYOUT, id="JSON"),
         pytest.param("{a:[{}],session:{x:{y:1},store:'~/s.json',},}", Reason.UNSUPPORTED_LAYOUT, id="JSON5"),
