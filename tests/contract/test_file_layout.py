@@ -15,6 +15,7 @@ from sessionstore.sessions import (
     InvalidEntry,
     InvalidKey,
     Store,
+    TranscriptHead,
     Unavailable,
     Unreadable,
     iterate,
@@ -334,3 +335,23 @@ async def test_a_transcript_id_that_fits_no_file_name_is_refused(store: Store) -
 async def test_an_archive_is_named_as_openclaw_names_them(store: Store) -> None:
     with pytest.raises(InvalidKey, match="OpenClaw"):
         await store.put_archive("main", "sessions.json", [b"1"])
+
+
+async def test_lines_without_an_entry_are_a_new_session_s_where_they_begin_it(tmp_path: Path) -> None:
+    """As a crash leaves them. Others are nobody's to write over."""
+    sessions = tmp_path / "agents" / "main" / "sessions"
+    sessions.mkdir(parents=True)
+    for name, data in (("some", b"1\n2\n"), ("all", b"1\n2\n3"), ("other", b"1\nx\n"), ("more", b"1\n2\n3\n4\n")):
+        sessions.joinpath(f"{name}.jsonl").write_bytes(data)
+    store = FileStore(tmp_path)
+    for name in ("some", "all"):
+        made = await store.create(name, {"sessionId": name}, [b"1", b"2", b"3"])
+        assert made.transcript == TranscriptHead(name, 0, 3)
+        assert await store.get(name) == made
+        assert (await store.read(name)).lines == (b"1", b"2", b"3")
+    for name in ("other", "more"):
+        before = sessions.joinpath(f"{name}.jsonl").read_bytes()
+        with pytest.raises(Conflict, match=r"set.* takes them over") as caught:
+            await store.create(name, {"sessionId": name}, [b"1", b"2", b"3"])
+        assert caught.value.current is None
+        assert (await store.get(name), sessions.joinpath(f"{name}.jsonl").read_bytes()) == (None, before)

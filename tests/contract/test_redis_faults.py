@@ -32,6 +32,7 @@ DEADLINE_S = 60
 CALLS = [
     pytest.param(lambda store: store.get("k"), id="get"),
     pytest.param(lambda store: store.set("k", {}), id="set"),
+    pytest.param(lambda store: store.create("k", {}), id="create"),
     pytest.param(lambda store: store.delete("k"), id="delete"),
     pytest.param(lambda store: store.exists("k"), id="exists"),
     pytest.param(lambda store: store.append("k", [b"x"]), id="append"),
@@ -201,7 +202,11 @@ async def test_a_full_server_refuses_writes_and_still_serves(own_server: redis_s
         await store.set("k", {"sessionId": "s"})
         with own_server.admin() as admin:
             admin.config_set("maxmemory", 1)
-        for call in (store.set("k", {"x": 1}), store.append("k", [b"x"])):
+        for call in (
+            store.set("k", {"x": 1}),
+            store.append("k", [b"x"]),
+            store.create("new", {"sessionId": "s"}, [b"x"]),
+        ):
             with pytest.raises(Unavailable) as caught:
                 await call
             assert caught.value.reason == "full"
@@ -376,6 +381,36 @@ async def test_a_change_is_not_begun_when_the_index_or_the_feed_is_of_another_ty
     with pytest.raises(Unreadable, match=r"another type.*nothing was changed"):
         await change(store)
     assert (await store.get("k"), await store.read("k")) == before
+
+
+@pytest.mark.parametrize("before", ["nothing", "a tombstone"])
+@pytest.mark.parametrize("right", ["xadd", "zadd", "rpush", "hset"])
+async def test_a_session_that_cannot_be_made_whole_is_not_begun(
+    server: redis_server.RedisServer, keyspace: str, store: Store, names: layout.KeyNames, before: str, right: str
+) -> None:
+    if before == "a tombstone":
+        await store.delete("k")
+    key = "k" if before == "a tombstone" else "new"
+    state = await store.get(key), await store.tombstone(key), await store.list(), await store.stats()
+    with server.admin() as admin:
+        admin.execute_command("ACL", "SETUSER", f"gateway-{keyspace}", f"-{right}")
+        with pytest.raises(Unavailable) as caught:
+            await store.create(key, {"sessionId": "s"}, [b"x"])
+        assert caught.value.reason == "permission"
+        assert admin.exists(names.transcript("main", key, "s")) == 0
+        assert (await store.get(key), await store.tombstone(key), await store.list(), await store.stats()) == state
+        admin.execute_command("ACL", "SETUSER", f"gateway-{keyspace}", f"+{right}")
+    assert (await store.create(key, {"sessionId": "s"}, [b"x"])).transcript.lines == 1
+
+
+async def test_lines_that_belong_to_no_session_are_not_taken_for_a_new_one_s(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames
+) -> None:
+    with server.admin() as admin:
+        admin.rpush(names.transcript("main", "new", "s"), "left")
+    with pytest.raises(Unreadable, match=r"new.*its transcript has lines.*nothing was changed"):
+        await store.create("new", {"sessionId": "s"}, [b"x"])
+    assert await store.get("new") is None
 
 
 async def test_a_transcript_that_lost_lines_is_unreadable(

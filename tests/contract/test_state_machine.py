@@ -50,6 +50,7 @@ TAGS = st.sets(st.sampled_from("abc"), max_size=2)
 HOLDERS = st.sampled_from(["me", "you"])
 SINGLE = st.one_of(
     st.tuples(st.just("set"), KEYS, ENTRIES, NUMBERS),
+    st.tuples(st.just("create"), KEYS, ENTRIES, LINES),
     st.tuples(st.just("delete"), KEYS, NUMBERS),
     st.tuples(st.just("append"), KEYS, LINES, NUMBERS, NUMBERS),
     st.tuples(st.just("append"), KEYS, LINES, st.none(), st.none()),
@@ -124,6 +125,9 @@ class Player:
 
     async def _set(self, name: str, value: dict[str, Any], expected: int | None) -> object:
         return told(await self._store.set(self._name(name), self._entry(name, value), expected=expected))
+
+    async def _create(self, name: str, value: dict[str, Any], lines: list[bytes]) -> object:
+        return told(await self._store.create(self._name(name), self._entry(name, value), lines))
 
     def _entry(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
         # Each key's own transcripts: where two sessions name one, files share what other backends keep apart.
@@ -227,6 +231,13 @@ def test_a_random_history_is_that_of_the_model(backend: Backend, seed: str) -> N
         @hypothesis.given(st.lists(moments, max_size=10).filter(few_at_once))
         @hypothesis.example(
             [(("set", "one", {"sessionId": "s"}, 0),), (("append", "one", [b"a"], 0, 0),), (("expire", "one"),)]
+        )
+        @hypothesis.example(
+            [
+                (("create", "one", {"sessionId": "s"}, [b"a"]),),
+                (("expire", "one"),),
+                (("create", "one", {"sessionId": "s"}, [b"", b"a"]), ("append", "one", [b"a"], 0, None)),
+            ]
         )
         @hypothesis.example([(("set", "one", {}, None), ("set", "one", {"n": 1}, 0), ("archive", "one", "old", None))])
         def linearizable(history: list[tuple[Operation, ...]]) -> None:

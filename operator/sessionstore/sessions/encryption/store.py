@@ -71,6 +71,16 @@ class EncryptedStore(WrappedStore):
             stored = await self.inner.set(name, sealed, expected=expected, lifetime=lifetime, fence=fence)
         return self.sealing.open_session(stored, given)
 
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        name, given = SessionKey.of(key), Entry.of(entry)
+        sealed = self.sealing.seal_entry(name, given)
+        sealed_lines = self.sealing.seal_lines(place_of(name), record.check_lines(lines))
+        with self._conflicts():
+            stored = await self.inner.create(name, sealed, sealed_lines, lifetime=lifetime)
+        return self.sealing.open_session(stored, given)
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         with self._conflicts():
             return await self.inner.delete(key, expected=expected, fence=fence)

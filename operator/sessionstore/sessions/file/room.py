@@ -21,7 +21,7 @@ from sessionstore.sessions.file.revisions import Extent, Item, Row
 from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.local import Lines, Step
 from sessionstore.sessions.plainfiles import Directory, Prepared
-from sessionstore.sessions.record import Entry, SessionKey, Status
+from sessionstore.sessions.record import Entry, Operation, SessionKey, Status, TranscriptHead
 from sessionstore.sessions.transitions import Record
 
 BEGINS_BYTES = 64
@@ -62,6 +62,10 @@ class Nowhere:
     def fitted(self, record: Record) -> Record:
         """Return the record as it is: there is no transcript that it could find."""
         return record
+
+    def found(self, head: TranscriptHead) -> Lines:
+        """Return no lines: there are none."""
+        return ()
 
 
 class SessionRoom:
@@ -113,9 +117,19 @@ class SessionRoom:
         span = revisions.grown(past, named, seen)
         return dataclasses.replace(record, transcripts={**record.transcripts, named: span})
 
+    def found(self, head: TranscriptHead) -> Lines:
+        """Return all lines of the transcript that `fitted` found. Raises: Moved when the file is another one now."""
+        extent = self._found[head.id]
+        with self._directory.file(file_of(head.id), os.O_RDONLY) as file:
+            if file is None or os.fstat(file).st_ino != extent.inode:
+                raise transcripts.Moved
+            return transcripts.LineReader().read(file, extent.size, head.lines, 0, head.lines)
+
     def save(self, step: Step) -> None:
         if step.record.status is Status.DELETED:
             self._bury(step)
+        elif step.operation is Operation.SET and step.replaced is not None:
+            self._create(step, _joined(step.replaced))
         elif step.replaced is not None and step.transcript_id is not None:
             self._rewrite(step, step.transcript_id, _joined(step.replaced))
         elif step.transcript_id is not None:
@@ -149,13 +163,33 @@ class SessionRoom:
 
     def _put(self, step: Step, entry: Entry) -> None:
         """Write an entry."""
-        entries = {**self._agent.index.entries, self._name.key: rawjson.indent(entry.raw, 1)}
+        entries = self._entries_with(entry)
         with self._directory.prepared(SESSIONS_NAME, text_of(entries)) as ready:
-            item = Item(entry, digest_of(entry.raw))
-            row = self._row_of(step, item.digest, self._found)
-            self._tell(step, self._agent.without_gone(self._directory, row, item))
+            self._tell_entry(step, entry, self._found)
             ready.publish()
         self._agent.carried_out(self._directory, {}, self._index(ready, entries))
+
+    def _create(self, step: Step, data: bytes) -> None:
+        """Write an entry with its transcript, which comes first: without an entry it is no session's."""
+        entry, transcript_id = step.record.entry, step.transcript_id
+        assert entry is not None
+        assert transcript_id is not None
+        entries = self._entries_with(entry)
+        with (
+            self._directory.prepared(file_of(transcript_id), data) as lines,
+            self._directory.prepared(SESSIONS_NAME, text_of(entries)) as ready,
+        ):
+            self._tell_entry(step, entry, {transcript_id: transcripts.whole_extent(data, lines.found)})
+            lines.publish()
+            ready.publish()
+        self._agent.carried_out(self._directory, {}, self._index(ready, entries))
+
+    def _entries_with(self, entry: Entry) -> Entries:
+        return {**self._agent.index.entries, self._name.key: rawjson.indent(entry.raw, 1)}
+
+    def _tell_entry(self, step: Step, entry: Entry, found: Mapping[str, Extent]) -> None:
+        item = Item(entry, digest_of(entry.raw))
+        self._tell(step, self._agent.without_gone(self._directory, self._row_of(step, item.digest, found), item))
 
     def _bury(self, step: Step) -> None:
         """Take an entry away; its transcripts become archives."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sessionstore.openclaw import rawjson
+from sessionstore.openclaw.names import file_of
 from sessionstore.sessions import clock, record, transitions
 from sessionstore.sessions.exceptions import Conflict, InvalidEntry, InvalidKey, Unavailable, Unsupported
 from sessionstore.sessions.file import transcripts
@@ -31,6 +32,7 @@ from sessionstore.sessions.record import (
     Lifetime,
     Session,
     SessionKey,
+    TranscriptHead,
 )
 from sessionstore.sessions.store import Capability, Key
 from sessionstore.sessions.transitions import Record
@@ -71,6 +73,11 @@ class FileStore(LocalStore):
     ) -> Session:
         made = _fitting(Entry.of(entry))
         return await super().set(key, made, expected=expected, lifetime=lifetime, fence=fence)
+
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        return await super().create(key, _fitting(Entry.of(entry)), lines, lifetime=lifetime)
 
     async def exists(self, key: Key) -> bool:
         """Return whether there is a session. Tells no revision, so it writes nothing down."""
@@ -123,6 +130,15 @@ class FileStore(LocalStore):
     def _fitted(self, room: Room, made: Record) -> Record:
         assert isinstance(room, SessionRoom | Nowhere)
         return room.fitted(made)
+
+    def _has_begun(self, room: Room, name: SessionKey, head: TranscriptHead, lines: Lines) -> bool:
+        assert isinstance(room, SessionRoom | Nowhere)
+        if head.lines == 0:
+            return False
+        if head.lines > len(lines) or room.found(head) != lines[: head.lines]:
+            why = f"is absent, and {file_of(head.id)} has {head.lines} other lines; `set` takes them over"
+            raise Conflict(f"session {name} {why}", None)
+        return head.lines == len(lines)
 
     def _put_archive(self, agent: str, name: str, added: bytes, position: int, replace: bool) -> int:
         with self._files.opened(agent, create=True) as directory:

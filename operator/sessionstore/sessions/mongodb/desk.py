@@ -111,6 +111,8 @@ def outcome(desk: Desk, kept: Kept, owner: str) -> Outcome:
     strands, chunks, garbage = dict(kept.strands), list[Document](), list[list[str]]()
     revision = kept.record.revision if kept.record else 0
     for step in desk.steps:
+        # That before the step: what a tombstone of the same write takes away must not be what a later step adds.
+        revision = max(revision, step.record.revision - 1)
         if step.record.status is Status.DELETED:
             strands = {}
             garbage.append(strand.all_before(owner, step.record.revision))

@@ -103,6 +103,16 @@ class MongoStore(CommonStore):
             absent=expected == 0 and fence is None,
         )
 
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        name, made, first = SessionKey.of(key), Entry.of(entry), tuple(record.check_lines(lines))
+        transitions.check_begins(name, made, first)
+        await self._look_after()
+        return await self._writer.change(
+            name, lambda clerk: clerk.create(name, made, first, lifetime=lifetime), absent=True
+        )
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         name = SessionKey.of(key)
         await self._look_after()

@@ -16,6 +16,7 @@ from sessionstore.sessions.transitions import Marking
 Answer = list[Any]
 
 SET = Script.load("shared", "set")
+CREATE = Script.load("shared", "transcript", "create")
 DELETE = Script.load("shared", "delete")
 MARK = Script.load("shared", "mark")
 APPEND = Script.load("shared", "transcript", "append")
@@ -37,7 +38,7 @@ def lifetime_terms(lifetime: Lifetime | None) -> str:
 
 
 def set_arguments(place: Place, entry: Entry) -> tuple[Argument, ...]:
-    """Return what set.lua takes behind its terms. Raises: InvalidEntry for an impossible transcript."""
+    """Return what set.lua and create.lua take behind their terms. Raises: InvalidEntry for an impossible transcript."""
     raw, told = entry.raw, records.attributes_text(place.name, entry)
     return raw, told, f"{term(entry.updated_ms)} {records.checksum(raw)} {entry.transcript_id or ''}"
 

@@ -121,6 +121,20 @@ class RedisStore(CommonStore):
         assert session is not None
         return session
 
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        place, entry = self._find(key), Entry.of(entry)
+        transitions.check_begins(place.name, entry, lines)
+        terms = f"- {scripts.lifetime_terms(lifetime)}"
+        arguments = (*scripts.set_arguments(place, entry), *limits.checked_lines(lines))
+        answer = await self._change(scripts.CREATE, place, terms, arguments, None)
+        if answer[0] != b"ok":
+            scripts.refuse_revision(place, answer, 0)
+        session = records.session_of(place.name, (answer[1], entry.raw, None), entry)
+        assert session is not None
+        return session
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         place = self._find(key)
         answer = await self._change(scripts.DELETE, place, f"{scripts.term(expected)} - -", (), fence)

@@ -23,7 +23,7 @@ if first ~= '-' and tonumber(first) ~= have then
 end
 if added > 0 then
   try_lines('append')
-  push(list)
+  push(list, 2)
   lines = have + added
   keep()
 end

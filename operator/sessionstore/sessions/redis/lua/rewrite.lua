@@ -7,7 +7,7 @@ local list = list_name(member, transcript)
 try_lines('rewrite')
 redis.call('LTRIM', list, 0, -1)
 -- The new behind the old, and then the old away: a right to push that is lacking is told before a line is gone.
-push(list)
+push(list, 2)
 if lines ~= '0' then redis.call('LTRIM', list, lines, -1) end
 generation, lines = generation + 1, #ARGV - 1
 keep()

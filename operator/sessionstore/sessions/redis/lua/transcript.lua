@@ -18,8 +18,9 @@ local function try_lines(operation)
   redis.call('HSET', KEYS[1], 'h', head)
 end
 
-local function push(list)
-  for from = 2, #ARGV, CHUNK do
+-- Put the arguments from `first_line` on behind the lines of a list.
+local function push(list, first_line)
+  for from = first_line, #ARGV, CHUNK do
     redis.call('RPUSH', list, unpack(ARGV, from, math.min(from + CHUNK - 1, #ARGV)))
   end
 end
