@@ -11,6 +11,7 @@ from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.keeper import Keeper, torn_problem
 from sessionstore.migrate.plan import Policy, Standing
 from sessionstore.migrate.source import SourceArchive
+from sessionstore.openclaw.blob import Held
 from sessionstore.sessions.exceptions import Conflict
 from sessionstore.sessions.store import Store
 
@@ -55,8 +56,8 @@ class ArchiveCarrier:
                 continue
             torn = archive.lines.torn()
             if torn:
-                problem = torn_problem(archive.lines, torn, None)
-                kept += (await self.keeper.keep_problem(problem, torn.raw),)
+                problem = torn_problem(archive.lines.path, torn, archive.agent, None)
+                kept += (await self.keeper.keep_problem(problem, Held(torn.raw)),)
             is_excused = look.standing in (Standing.CONFLICT, Standing.NEWER_THERE)
             return Carried(plan.account_archive(look.standing), is_excused, tuple(filter(None, kept)))
         raise MigrationError("StoreBusy", f"archive {archive.agent}/{archive.name} keeps changing in the store")
@@ -65,7 +66,7 @@ class ArchiveCarrier:
         if look.standing is Standing.CONFLICT and self.policy is Policy.FAIL:
             raise MigrationError("ConflictsFound", f"archive {archive.agent}/{archive.name} differs in the store")
         if look.standing is Standing.CONFLICT:
-            return (await self.keeper.keep_archive(archive),)
+            return (await self.keeper.keep_archive(archive.item()),)
         if look.standing in (Standing.NEW, Standing.NEWER_HERE):
             await self._append(archive, look.common)
         return ()

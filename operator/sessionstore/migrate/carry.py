@@ -17,6 +17,7 @@ from sessionstore.migrate.plan import Action, Decision, Policy, Sides, Standing
 from sessionstore.migrate.report import Account, Accounts
 from sessionstore.migrate.source import SourceSession
 from sessionstore.openclaw import rawjson
+from sessionstore.openclaw.blob import Held
 from sessionstore.sessions.exceptions import Conflict
 from sessionstore.sessions.record import Entry, Session
 from sessionstore.sessions.store import Store
@@ -121,7 +122,7 @@ class Carrier:
         elif action is Action.REPLACE:
             await self._replace(session, look, kept)
         elif action is Action.KEEP:
-            kept.append(await self.keeper.keep_session(session))
+            kept.append(await self.keeper.keep_session(session.item()))
         elif action is Action.REFUSE:
             raise MigrationError("ConflictsFound", f"session {session.key} differs in the store; see --conflicts")
 
@@ -155,7 +156,7 @@ class Carrier:
         """
         assert look.held is not None
         assert look.sides is not None
-        kept.append(await self.keeper.keep_stored(look.held, stored.of_session(self.store, session.key)))
+        kept.append(await self.keeper.keep_stored(look.held))
         made = await self.store.set(session.key, session.entry, expected=look.revision)
         head = look.held.transcript
         if head is None or head.id != session.entry.transcript_id:
@@ -173,7 +174,8 @@ class Carrier:
         torn = session.lines.torn() if session.lines else None
         if session.lines and torn:
             accounts += Accounts(lines=Account(quarantined=1))
-            kept.append(await self.keeper.keep_problem(torn_problem(session.lines, torn, session.key.key), torn.raw))
+            problem = torn_problem(session.lines.path, torn, session.key.agent, session.key.key)
+            kept.append(await self.keeper.keep_problem(problem, Held(torn.raw)))
         is_excused = decision.action is Action.KEEP or decision.standing is Standing.NEWER_THERE
         return Carried(accounts, is_excused, tuple(filter(None, kept)))
 

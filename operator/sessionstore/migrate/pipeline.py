@@ -22,6 +22,7 @@ from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.plan import Policy
 from sessionstore.migrate.report import Account, Accounts, Proof, Report, Survey
 from sessionstore.migrate.source import SetAside, Source, SourceArchive, SourceSession
+from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 from sessionstore.sessions.store import Capability, Store
@@ -167,13 +168,13 @@ class _Run:
 
     async def _carry(self, item: Item) -> Carried:
         if isinstance(item, SetAside):
-            kept = await self._keeper.keep_problem(item.problem, item.raw)
+            kept = await self._keeper.keep_problem(item.problem, Held(item.raw), is_archive=item.is_archive)
             return Carried(_set_aside(item), kept=(kept,) if kept else ())
         try:
             return await self._carry_whole(item)
         except (InvalidKey, InvalidEntry) as error:
             problem = self._refused[verify.name_of(item)] = sources.refusal(item, error)
-            kept = await self._keeper.keep_refused(item, problem)
+            kept = await self._keeper.keep_refused(item.item(), problem)
             return Carried(_quarantined(item), is_excused=True, kept=(kept,) if kept else ())
 
     async def _carry_whole(self, item: SourceSession | SourceArchive) -> Carried:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sessionstore.migrate import items
 from sessionstore.openclaw import names, rawjson, state_dir
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import Findings, Listing, Part, Reader
 from sessionstore.openclaw.sessions_json import BadEntry, RawEntry
-from sessionstore.openclaw.transcript import Line
+from sessionstore.openclaw.transcript import Batch, Line
 from sessionstore.openclaw.tree import Tree, printable
 from sessionstore.sessions import record
 from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
@@ -38,6 +39,16 @@ class Lines:
     def __iter__(self) -> Iterator[Line]:
         """Go through the lines. Raises: Refused when the file cannot be read (any further)."""
         return self.reader.lines(self.part)
+
+    @property
+    def stamp(self) -> str | None:
+        """Nothing that could be trusted."""
+        return None
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """Go through the lines. Raises: Refused."""
+        for line in self:
+            yield Batch([], line.offset, line) if line.torn else Batch([line.raw], line.offset)
 
     def whole(self) -> Iterator[bytes]:
         """Go through the lines that are carried: all but a torn last one.
@@ -69,6 +80,10 @@ class SourceSession:
         """Go through the lines that are carried."""
         return self.lines.whole() if self.lines else iter(())
 
+    def item(self) -> items.SourceSession:
+        """Return what is kept of it."""
+        return items.SourceSession(self.key, self.entry, self.lines, self.problem)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceArchive:
@@ -78,6 +93,10 @@ class SourceArchive:
     name: str
     lines: Lines
     orphan: bool
+
+    def item(self) -> items.SourceArchive:
+        """Return what is kept of it."""
+        return items.SourceArchive(self.agent, self.name, self.lines, self.orphan)
 
 
 @dataclass(frozen=True, slots=True)

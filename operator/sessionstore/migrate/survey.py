@@ -106,7 +106,7 @@ class _Count:
 
 def _line_problems(lines: Lines, line: Line, key: str | None) -> Iterator[Problem]:
     if line.torn:
-        yield keeper.torn_problem(lines, line, key)
+        yield keeper.torn_problem(lines.path, line, lines.reader.agent, key)
         return
     reason = transcript.check_line(line.raw)
     if reason:

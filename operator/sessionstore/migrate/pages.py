@@ -1,0 +1,44 @@
+"""Keeps rows of any number in numbered documents: `migration/<source>/plan/<n>`, `problems/<n>`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sessionstore.migrate.keeper import Keeper
+
+PAGE_ROWS = 1000
+PAGE_BYTES = 1024 * 1024
+
+
+class Pages:
+    """Writes rows, a line of JSON each, in place of those of an earlier run.
+
+    `begin`, `add` for each row, `end`. Those of an earlier run go first, so that what a killed run leaves is the
+    beginning of its own rows, and never a mixture.
+    """
+
+    def __init__(self, keeper: Keeper, name: str) -> None:
+        self._keeper, self._name = keeper, name
+        self._rows: list[bytes] = []
+        self._bytes = 0
+        self._number = 0
+
+    async def begin(self) -> None:
+        """Remove the rows of an earlier run."""
+        await self._keeper.remove(f"{self._name}/")
+
+    async def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row."""
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        if self._rows and (len(self._rows) == PAGE_ROWS or self._bytes + len(line) > PAGE_BYTES):
+            await self.end()
+        self._rows.append(line)
+        self._bytes += len(line)
+
+    async def end(self) -> None:
+        """Write the rows that wait for their page to be full."""
+        if self._rows:
+            await self._keeper.put(f"{self._name}/{self._number}", b"".join(self._rows))
+            self._rows, self._bytes, self._number = [], 0, self._number + 1
