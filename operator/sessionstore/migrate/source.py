@@ -15,8 +15,8 @@ from pathlib import Path
 from sessionstore.migrate import items
 from sessionstore.openclaw import names, rawjson, state_dir
 from sessionstore.openclaw.problems import Problem, Reason, Refused
-from sessionstore.openclaw.reader import Findings, Listing, Part, Reader
 from sessionstore.openclaw.sessions_json import BadEntry, RawEntry
+from sessionstore.openclaw.state_dir import Findings, Listing, Part, Reader
 from sessionstore.openclaw.transcript import Batch, Line
 from sessionstore.openclaw.tree import Tree, printable
 from sessionstore.sessions import record

@@ -12,6 +12,7 @@ INDEX = "sessions.json"
 TRANSCRIPT_SUFFIX = ".jsonl"
 
 _ARCHIVE = re.compile(r".+\.jsonl\.(?:reset|deleted|bak)\.\d[\dTZ:.\-]*", re.DOTALL)
+_ROTATED = re.compile(r".+\.json\.bak\.\d+", re.DOTALL)
 _BESIDE = re.compile(
     r"""
     .+\.trajectory\.jsonl(?:\..+)?           # what an agent run did, for debugging; not the conversation
@@ -33,6 +34,8 @@ class FileKind(Enum):
     ARCHIVE = "archive"
     BESIDE = "beside"
     """OpenClaw's own, and no part of a conversation: neither carried nor counted."""
+    ROTATED = "rotated"
+    """An index that OpenClaw put aside when it became too large."""
     UNKNOWN = "unknown"
 
 
@@ -40,6 +43,8 @@ def kind_of(name: str) -> FileKind:
     """Tell what a file or directory of this name is. The order matters: `x.trajectory.jsonl` is no transcript."""
     if name == INDEX:
         return FileKind.INDEX
+    if _ROTATED.fullmatch(name):
+        return FileKind.ROTATED
     if _BESIDE.fullmatch(name):
         return FileKind.BESIDE
     if _ARCHIVE.fullmatch(name):
@@ -47,6 +52,11 @@ def kind_of(name: str) -> FileKind:
     if name.endswith(TRANSCRIPT_SUFFIX) and name != TRANSCRIPT_SUFFIX:
         return FileKind.TRANSCRIPT
     return FileKind.UNKNOWN
+
+
+def is_index(name: str) -> bool:
+    """Tell whether a name is an index, of now or of before."""
+    return kind_of(name) in (FileKind.INDEX, FileKind.ROTATED)
 
 
 def file_of(transcript_id: str) -> str:

@@ -41,24 +41,25 @@ class Scratch:
         """Return the path of a file that is not there yet."""
         return Path(self._folder.name) / f"{next(self._numbers)}{suffix}"
 
-    def database(self) -> sqlite3.Connection:
+    def database(self, path: Path | None = None) -> sqlite3.Connection:
         """Open an empty database, quick and unsafe; it is closed with the scratch directory."""
-        database = sqlite3.connect(self.path(".sqlite"), isolation_level=None)
+        database = sqlite3.connect(path or self.path(".sqlite"), isolation_level=None)
         for pragma in _UNSAFE:
             database.execute(pragma)
         self._databases.append(database)
         return database
 
     def names(self) -> Names:
-        """Make an empty set of names."""
-        return Names(self.database())
+        """Make an empty set of names; it is gone with the scratch directory, or earlier when it is closed."""
+        path = self.path(".sqlite")
+        return Names(self.database(path), path)
 
 
 class Names:
     """A set of byte strings on disk. Adding a million takes seconds, and memory for none of them."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        self._database, self._path = database, path
         database.execute("CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID")
         database.execute("BEGIN")
 
@@ -69,6 +70,11 @@ class Names:
     def update(self, names: Iterable[bytes]) -> None:
         """Add many names."""
         self._database.executemany("INSERT OR IGNORE INTO names VALUES (?)", ((name,) for name in names))
+
+    def close(self) -> None:
+        """Forget them all."""
+        self._database.close()
+        self._path.unlink(missing_ok=True)
 
     def __contains__(self, name: bytes) -> bool:
         return self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone() is not None

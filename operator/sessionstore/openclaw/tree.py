@@ -1,7 +1,7 @@
 """Reads below one directory and never leaves it: no symbolic link is followed, nothing is ever written.
 
 Paths are opened one component at a time relative to the directory's descriptor, so that a link put in place
-meanwhile is refused by the kernel and not by a check made earlier. `openclaw.state_dir` is the caller.
+meanwhile is refused by the kernel and not by a check made earlier. The layouts are the callers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sessionstore.openclaw.problems import Reason, Refused, SourceError
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BUFFER = 256 * 1024
+_MOST_HELD = 16
 
 
 class Kind(Enum):
@@ -54,6 +55,7 @@ class Tree:
         self.root = root
         try:
             self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._held: dict[str, int] = {}
         except FileNotFoundError as error:
             raise SourceError("PathNotFound", f"{root} does not exist; check the path within the volume") from error
         except NotADirectoryError as error:
@@ -67,58 +69,83 @@ class Tree:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.refresh()
         os.close(self._fd)
+
+    def refresh(self) -> None:
+        """Let go of the directories that are held open: what has taken their place since is read from now on."""
+        while self._held:
+            os.close(self._held.popitem()[1])
 
     def children(self, path: str = "") -> tuple[Child, ...]:
         """Return what lies in a directory, by name. Raises: Refused, SourceError."""
-        with self._folder(path) as fd:
-            try:
-                return tuple(_children(fd))
-            except OSError as error:
-                raise self._failure(error, path) from error
+        with self._failing(path):
+            return tuple(_children(self._folder(path)))
+
+    def names(self, path: str) -> Iterator[tuple[str, Kind]]:
+        """Go through the names in a directory in no order; nothing of a large one is held. Raises: as `children`."""
+        with self._failing(path), os.scandir(self._folder(path)) as found:
+            for entry in found:
+                yield entry.name, _kind_of(entry)
+
+    def status(self, path: str) -> os.stat_result | None:
+        """Look at what is there without opening or following it; None where nothing is. Raises: as `open`."""
+        folder, _, name = path.rpartition("/")
+        try:
+            return os.stat(name, dir_fd=self._folder(folder), follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                return None
+            raise self._failure(error, path) from error
+
+    @contextlib.contextmanager
+    def opened(self, path: str, max_bytes: int) -> Iterator[tuple[int, os.stat_result]]:
+        """Open a regular file of at most `max_bytes`: its descriptor and status. Raises: Refused, SourceError."""
+        file = -1
+        try:
+            file = self._file(path)
+            status = os.fstat(file)
+            _check(status, max_bytes)
+            yield file, status
+        except OSError as error:
+            raise self._failure(error, path) from error
+        finally:
+            if file >= 0:
+                os.close(file)
 
     def open(self, path: str, max_bytes: int) -> BinaryIO:
         """Open a regular file of at most `max_bytes`; the caller closes it. Raises: Refused, SourceError."""
-        folder, _, name = path.rpartition("/")
-        with self._folder(folder) as fd:
-            try:
-                file = os.open(name, _FLAGS, dir_fd=fd)
-                status = os.fstat(file)
-            except OSError as error:
-                raise self._failure(error, path) from error
-        refusal = _refusal(status, max_bytes)
-        if refusal:
-            os.close(file)
-            raise refusal
-        return os.fdopen(file, "rb", buffering=_BUFFER)
+        with self.opened(path, max_bytes) as (file, _):
+            return os.fdopen(os.dup(file), "rb", buffering=_BUFFER)
 
     @contextlib.contextmanager
     def reading(self, path: str, max_bytes: int) -> Iterator[BinaryIO]:
         """Open a file as `open` does, and close it; what goes wrong while it is read is raised the same way."""
-        with self.open(path, max_bytes) as stream:
-            try:
-                yield stream
-            except OSError as error:
-                raise self._failure(error, path) from error
+        with self.open(path, max_bytes) as stream, self._failing(path):
+            yield stream
 
     @contextlib.contextmanager
-    def _folder(self, path: str) -> Iterator[int]:
-        # -1 stands for none yet: running out of descriptors is an error like any other.
-        fd = -1
+    def _failing(self, path: str) -> Iterator[None]:
         try:
-            fd = os.dup(self._fd)
-            for name in filter(None, path.split("/")):
-                below = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=fd)
-                os.close(fd)
-                fd = below
+            yield
         except OSError as error:
-            if fd >= 0:
-                os.close(fd)
             raise self._failure(error, path) from error
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+
+    def _file(self, path: str) -> int:
+        folder, _, name = path.rpartition("/")
+        return os.open(name, _FLAGS, dir_fd=self._folder(folder))
+
+    def _folder(self, path: str) -> int:
+        """Return a descriptor of a directory. The last few are held: a source is read folder by folder."""
+        if not path:
+            return self._fd
+        held = self._held.pop(path, None)
+        if held is None:
+            held = _opened_below(self._fd, path)
+            if len(self._held) >= _MOST_HELD:
+                os.close(self._held.pop(next(iter(self._held))))
+        self._held[path] = held
+        return held
 
     def _failure(self, error: OSError, path: str) -> Refused | SourceError:
         shown = printable(f"{self.root}/{path}".rstrip("/"))
@@ -136,6 +163,22 @@ class Tree:
         return SourceError("SourceUnreadable", f"{shown} cannot be read: {error.strerror}; check the volume")
 
 
+def _opened_below(root: int, path: str) -> int:
+    """Open a directory one component at a time. Raises: OSError."""
+    fd = root
+    try:
+        for name in path.split("/"):
+            below = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=fd)
+            if fd != root:
+                os.close(fd)
+            fd = below
+    except OSError:
+        if fd != root:
+            os.close(fd)
+        raise
+    return fd
+
+
 def _owner(path: str) -> str:
     try:
         status = os.lstat(path)
@@ -144,19 +187,29 @@ def _owner(path: str) -> str:
     return f"it belongs to uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}: run as that user"
 
 
-def _refusal(status: os.stat_result, max_bytes: int) -> Refused | None:
+def _check(status: os.stat_result, max_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        return Refused(Reason.SPECIAL_FILE, "not a regular file")
+        raise Refused(Reason.SPECIAL_FILE, "not a regular file")
     if status.st_size > max_bytes:
-        return Refused(Reason.TOO_LARGE, f"{status.st_size} bytes; the limit is {max_bytes} (--max-file-bytes)")
-    return None
+        raise Refused(Reason.TOO_LARGE, f"{status.st_size} bytes; the limit is {max_bytes} (--max-file-bytes)")
+
+
+def kind_of(mode: int) -> Kind:
+    """Tell what a file mode stands for."""
+    kinds = ((stat.S_ISREG, Kind.FILE), (stat.S_ISDIR, Kind.FOLDER), (stat.S_ISLNK, Kind.SYMLINK))
+    return next((kind for holds, kind in kinds if holds(mode)), Kind.SPECIAL)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return Kind.SYMLINK
+    if entry.is_file(follow_symlinks=False):
+        return Kind.FILE
+    return Kind.FOLDER if entry.is_dir(follow_symlinks=False) else Kind.SPECIAL
 
 
 def _child(name: str, status: os.stat_result) -> Child:
-    mode = status.st_mode
-    kinds = ((stat.S_ISREG, Kind.FILE), (stat.S_ISDIR, Kind.FOLDER), (stat.S_ISLNK, Kind.SYMLINK))
-    kind = next((kind for holds, kind in kinds if holds(mode)), Kind.SPECIAL)
-    return Child(name, kind, status.st_size)
+    return Child(name, kind_of(status.st_mode), status.st_size)
 
 
 def _children(fd: int) -> Iterator[Child]:

@@ -29,7 +29,7 @@ ID = "6732d08c-b7c4-4713-8441-d87e624024a9"
         (".sessionstore-log", FileKind.BESIDE),
         ("skills-prompts", FileKind.BESIDE),
         (".jsonl", FileKind.UNKNOWN),
-        ("sessions.json.bak.1795169290837", FileKind.UNKNOWN),
+        ("sessions.json.bak.1795169290837", FileKind.ROTATED),
         (f"{ID}.jsonl.deleted.2026-11-20T10-07-57.629Z.3.zst", FileKind.UNKNOWN),
         ("notes.txt", FileKind.UNKNOWN),
     ],

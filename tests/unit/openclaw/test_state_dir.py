@@ -10,7 +10,7 @@ import pytest
 
 from sessionstore.openclaw import state_dir
 from sessionstore.openclaw.problems import Reason, Refused, SourceError
-from sessionstore.openclaw.reader import Part
+from sessionstore.openclaw.state_dir import Part
 from sessionstore.openclaw.tree import Kind, Tree
 
 

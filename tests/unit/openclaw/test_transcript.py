@@ -9,7 +9,8 @@ import pytest
 from hypothesis import strategies
 
 from sessionstore.openclaw import transcript
-from sessionstore.openclaw.problems import Reason
+from sessionstore.openclaw.problems import Reason, Refused
+from sessionstore.openclaw.transcript import Batch
 
 
 @pytest.mark.parametrize(
@@ -27,18 +28,47 @@ from sessionstore.openclaw.problems import Reason
     ],
 )
 def test_a_file_is_its_lines_and_perhaps_a_torn_end(raw: bytes, lines: list[bytes], torn: bytes | None) -> None:
-    found = list(transcript.read_lines(io.BytesIO(raw)))
+    found = list(transcript.batches(io.BytesIO(raw).read))
 
-    assert [line.raw for line in found if not line.torn] == lines
-    assert [line.raw for line in found if line.torn] == ([] if torn is None else [torn])
+    assert [line for batch in found for line in batch.lines] == lines
+    assert [batch.torn.raw for batch in found if batch.torn] == ([] if torn is None else [torn])
 
 
-@hypothesis.given(strategies.binary())
-def test_no_byte_is_lost_and_each_line_knows_its_place(raw: bytes) -> None:
-    found = list(transcript.read_lines(io.BytesIO(raw)))
+@hypothesis.given(strategies.binary(), strategies.integers(1, 10))
+def test_no_byte_is_lost_and_each_batch_knows_its_place(raw: bytes, step: int) -> None:
+    found = _batches(raw, step)
 
-    assert b"\n".join(line.raw for line in found) == raw.removesuffix(b"\n")
-    assert all(raw[line.offset :].startswith(line.raw) for line in found)
+    lines = [line for batch in found for line in batch.lines] + [batch.torn.raw for batch in found if batch.torn]
+    assert b"\n".join(lines) == raw.removesuffix(b"\n")
+    assert all(raw[batch.offset :].startswith(b"\n".join(batch.lines)) for batch in found)
+    assert all(raw[batch.torn.offset :] == batch.torn.raw for batch in found if batch.torn)
+    assert [batch.torn for batch in found[:-1]] == [None] * len(found[:-1])
+
+
+def _batches(raw: bytes, step: int) -> list[Batch]:
+    stream = io.BytesIO(raw)
+    return list(transcript.batches(lambda size: stream.read(min(step, size))))
+
+
+def test_a_batch_has_not_too_many_lines_and_a_long_line_is_alone() -> None:
+    many, long = [b"{}"] * (transcript.BATCH_LINES + 1), b"x" * transcript.BATCH_BYTES
+    raw = b"\n".join([*many, long, b"{}", b""])
+
+    found = list(transcript.batches(io.BytesIO(raw).read))
+
+    assert [line for batch in found for line in batch.lines] == [*many, long, b"{}"]
+    assert max(len(batch.lines) for batch in found) == transcript.BATCH_LINES
+    assert [len(batch.lines) for batch in found if long in batch.lines] == [1]
+
+
+def test_a_line_that_no_store_takes_is_refused_and_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript, "MAX_LINE_BYTES", 2 * 1024 * 1024)
+    reading = transcript.batches(io.BytesIO(b"{}\n" + b"\0" * 8 * 1024 * 1024).read)
+
+    assert next(reading).lines == [b"{}"]
+    with pytest.raises(Refused) as caught:
+        next(reading)
+    assert caught.value.reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""A state directory as a source: what is carried, what is set aside, and what is asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sessionstore.migrate.directory import DirectorySource, open_directory
+from sessionstore.migrate.items import Lines, SetAside, SourceArchive, SourceSession
+from sessionstore.openclaw import folder
+from sessionstore.openclaw.files import stamp_of
+from sessionstore.openclaw.problems import Reason
+from sessionstore.openclaw.scratch import Scratch
+from tests.migrate.states import HEADER, TURN, State
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Scratch]:
+    with Scratch(tmp_path) as scratch:
+        yield scratch
+
+
+async def _lines(lines: Lines | None) -> list[bytes]:
+    return [line for batch in [b async for b in lines.batches()] for line in batch.lines] if lines else []
+
+
+async def _sessions(source: DirectorySource) -> dict[str, list[bytes]]:
+    found = [item async for item in source.sessions()]
+    return {item.key.key: await _lines(item.lines) for item in found if isinstance(item, SourceSession)}
+
+
+async def _archives(source: DirectorySource) -> list[tuple[str, bool]]:
+    found = [item async for item in source.archives()]
+    return [(item.name, item.orphan) for item in found if isinstance(item, SourceArchive)]
+
+
+async def test_the_real_state_directory_is_read_whole(real: Path, scratch: Scratch) -> None:
+    with open_directory(real, scratch) as source:
+        sessions = [item async for item in source.sessions()]
+        lines = [len(await _lines(item.lines)) for item in sessions if isinstance(item, SourceSession)]
+        archives = await _archives(source)
+
+        assert (len(sessions), sum(lines), len(archives)) == (11, 26, 3)
+        assert (list(source.problems()), source.beside(), source.superseded()) == ([], 9, 0)
+        assert source.layouts == ("sessions.json",)
+
+
+async def test_every_pass_reads_afresh(state: State, scratch: Scratch) -> None:
+    state.session("a")
+    with open_directory(state.root, scratch) as source:
+        first = await _sessions(source)
+        state.session("b", lines=HEADER + b"\n" + TURN + b"\n")
+        (state.folder / "id-0.jsonl").rename(state.folder / "elsewhere.jsonl")
+
+        assert (first, await _sessions(source)) == ({"a": [HEADER]}, {"a": [], "b": [HEADER, TURN]})
+        assert await _archives(source) == [("elsewhere.jsonl", True)]
+
+
+async def test_a_folder_that_took_anothers_place_is_read(state: State, scratch: Scratch) -> None:
+    state.session("a")
+    with open_directory(state.root, scratch) as source:
+        assert await _sessions(source) == {"a": [HEADER]}
+        state.folder.rename(state.folder.with_name("before"))
+        State(state.root, "other").folder.rename(state.folder)
+
+        assert await _sessions(source) == {}
+
+
+@pytest.mark.parametrize("in_memory", [1, 2, 100])
+async def test_names_are_sorted_in_memory_or_beyond(
+    state: State, scratch: Scratch, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(folder, "_IN_MEMORY", in_memory)
+    for name in ("b", "a b", "a", "é"):
+        state.file(f"{name}.jsonl", b"")
+
+    with open_directory(state.root, scratch) as source:
+        assert [name for name, _ in await _archives(source)] == ["a b.jsonl", "a.jsonl", "b.jsonl", "é.jsonl"]
+
+
+async def test_a_stamp_is_withheld_while_the_file_is_fresh(state: State, scratch: Scratch) -> None:
+    state.session("a")
+
+    with open_directory(state.root, scratch) as source:
+        [item] = [item async for item in source.sessions()]
+
+        assert isinstance(item, SourceSession) and item.lines and item.lines.stamp is None
+
+
+def test_a_stamp_holds_what_changes_with_a_file() -> None:
+    settled = Path(__file__).stat()
+
+    assert stamp_of(settled) == f"{settled.st_size}:{settled.st_ino}:{settled.st_mtime_ns}:{settled.st_ctime_ns}"
+
+
+async def test_an_archive_whose_name_no_store_takes_is_set_aside_with_its_bytes(tmp_path: Path) -> None:
+    state = State(tmp_path / "state", "no agent")
+    state.file("x.jsonl", HEADER + b"\n" + TURN[:9])
+
+    with Scratch(tmp_path) as scratch, open_directory(state.root, scratch) as source:
+        [item] = [item async for item in source.archives()]
+
+        assert isinstance(item, SetAside) and item.is_archive
+        assert (item.problem.reason, b"".join(item.blob.chunks())) == (Reason.INVALID_KEY, HEADER + b"\n" + TURN[:9])
+        assert item.blob.size == len(HEADER) + 10
