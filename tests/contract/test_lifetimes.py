@@ -134,6 +134,17 @@ async def test_a_read_is_a_use(store: Store) -> None:
         assert found is None or found.touched_ms > second.written_ms
 
 
+async def test_who_only_looks_does_not_use(backend: Backend) -> None:
+    async with open_store(dataclasses.replace(backend.config, count_uses=False)) as store:
+        first = await made(store, lifetime=Lifetime(ttl_ms=0, idle_ms=8000))
+        await asyncio.sleep(0.6)  # more than a sixteenth
+        await store.get_many(["k"])
+        await store.read("k")
+        assert await store.get("k") == first
+        await store.touch("k")
+        assert (await store.get("k")).touched_ms > first.touched_ms
+
+
 async def test_an_expired_session_is_absent_everywhere(store: Store) -> None:
     await made(store, "other")
     await expired(store)

@@ -100,6 +100,8 @@ class SessionStorage:
     """Seconds from the last write until a session expires that has no lifetime of its own; 0 is never."""
     idle_ttl: int = 0
     """Seconds from the last read or write until such a session expires; 0 is never. The earlier of the two counts."""
+    count_uses: bool = True
+    """Whether reads count as uses, from which the idle time runs. Off for who only looks: a migration, a dashboard."""
     encryption_key_files: tuple[str, ...] = ()
     """Files with one key each, the oldest first: the last one encrypts, each decrypts. None: nothing is encrypted."""
     encryption_fields: tuple[str, ...] = ()
@@ -354,15 +356,15 @@ def _backend(config: SessionStorage) -> Store:
     if config.backend == "memory":
         from sessionstore.sessions.memory import MemoryStore  # noqa: PLC0415
 
-        return MemoryStore(defaults=config.lifetime)
+        return MemoryStore(defaults=config.lifetime, count_uses=config.count_uses)
     if config.backend == "file":
         from sessionstore.sessions.file import FileStore  # noqa: PLC0415
 
-        return FileStore(config.directory(), defaults=config.lifetime)
+        return FileStore(config.directory(), defaults=config.lifetime, count_uses=config.count_uses)
     if config.backend == "directory":
         from sessionstore.sessions.directory import DirectoryStore  # noqa: PLC0415
 
-        return DirectoryStore(config.directory(), defaults=config.lifetime)
+        return DirectoryStore(config.directory(), defaults=config.lifetime, count_uses=config.count_uses)
     if config.backend == "mongodb":
         with extras.needed("backend mongodb", "pymongo", "mongodb"):
             from sessionstore.sessions.mongodb import MongoStore  # noqa: PLC0415

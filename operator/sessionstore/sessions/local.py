@@ -103,17 +103,26 @@ class Shelf(Protocol):
 class LocalStore(CommonStore):
     """The operations on sessions. The backends add archives, documents and their capabilities."""
 
-    def __init__(self, shelf: Shelf, now_ms: Callable[[], int], defaults: Lifetime, *, threads: bool) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        now_ms: Callable[[], int],
+        defaults: Lifetime,
+        *,
+        threads: bool,
+        count_uses: bool = True,
+    ) -> None:
         """Work on `shelf`; in threads where it does I/O, in the event loop's own where it does not."""
         self._shelf = shelf
         self._now_ms = now_ms
         self._defaults = defaults
+        self._count_uses = count_uses
         self._threads = Threads() if threads else None
 
     async def get(self, key: Key) -> Session | None:
         name = SessionKey.of(key)
         found, wants_touch = await self._do(lambda: self._look(name))
-        if found is not None and wants_touch:
+        if found is not None and wants_touch and self._count_uses:
             await self._do(lambda: self._use(name), writes=True)
         return transitions.session_of(name, found)
 
@@ -185,7 +194,7 @@ class LocalStore(CommonStore):
     ) -> Transcript | None:
         name = SessionKey.of(key)
         found, wants_touch = await self._do(lambda: self._read(name, start, stop))
-        if wants_touch:
+        if wants_touch and self._count_uses:
             await self._do(lambda: self._use(name), writes=True)
         if found is None or not reverse:
             return found

@@ -91,11 +91,17 @@ class _Shelf:
 class MemoryStore(LocalStore):
     """A Store that is gone with the process."""
 
-    def __init__(self, now_ms: Callable[[], int] = clock.now_ms, defaults: Lifetime = INHERITED) -> None:
+    def __init__(
+        self,
+        now_ms: Callable[[], int] = clock.now_ms,
+        defaults: Lifetime = INHERITED,
+        *,
+        count_uses: bool = True,
+    ) -> None:
         """Start empty. `now_ms` gives milliseconds since the epoch."""
         self._kept = _Shelf()
         self._documents: dict[str, bytes] = {}
-        super().__init__(self._kept, now_ms, defaults, threads=False)
+        super().__init__(self._kept, now_ms, defaults, threads=False, count_uses=count_uses)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -43,13 +43,20 @@ T = TypeVar("T")
 class DirectoryStore(LocalStore):
     """Sessions in a directory."""
 
-    def __init__(self, path: Path, now_ms: Callable[[], int] = clock.now_ms, defaults: Lifetime = INHERITED) -> None:
+    def __init__(
+        self,
+        path: Path,
+        now_ms: Callable[[], int] = clock.now_ms,
+        defaults: Lifetime = INHERITED,
+        *,
+        count_uses: bool = True,
+    ) -> None:
         """Prepare; the directory is made by the first write. `now_ms` gives milliseconds since the epoch."""
         self._kept = DirectoryShelf(path)
         self._index = Index(self._kept, now_ms)
         self._archive_reader = LineReader()
         self._looked_for_leftovers = -LEFTOVERS_PAUSE_S
-        super().__init__(self._kept, now_ms, defaults, threads=True)
+        super().__init__(self._kept, now_ms, defaults, threads=True, count_uses=count_uses)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -51,12 +51,17 @@ class FileStore(LocalStore):
     """Sessions of one OpenClaw state directory."""
 
     def __init__(
-        self, state_dir: Path, now_ms: Callable[[], int] = clock.now_ms, defaults: Lifetime = INHERITED
+        self,
+        state_dir: Path,
+        now_ms: Callable[[], int] = clock.now_ms,
+        defaults: Lifetime = INHERITED,
+        *,
+        count_uses: bool = True,
     ) -> None:
         """Prepare; directories and files are made by the first write. `now_ms` gives milliseconds since the epoch."""
         self._files = StateDirectory(state_dir, now_ms, defaults)
         self._counted: dict[tuple[int, int, int], int] = {}
-        super().__init__(self._files, now_ms, defaults, threads=True)
+        super().__init__(self._files, now_ms, defaults, threads=True, count_uses=count_uses)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -67,6 +67,7 @@ class MongoStore(CommonStore):
         self._documents = Documents(self._client, self._chunks, config.keyspace)
         self._name = config.keyspace
         self._defaults = config.lifetime
+        self._count_uses = config.count_uses
         self._upkeep: asyncio.Task[None] | None = None
         self._looked_after = float("-inf")
 
@@ -189,7 +190,7 @@ class MongoStore(CommonStore):
                     raise documents.unreadable(f"session {name}", ValueError("lines are missing")) from error
                 missing = found["v"]
                 continue
-            if transitions.wants_touch(live, now, self._defaults):
+            if self._count_uses and transitions.wants_touch(live, now, self._defaults):
                 await self.touch(name)
             return Transcript(head, first, lines[::-1] if reverse else lines)
         return None
@@ -290,7 +291,7 @@ class MongoStore(CommonStore):
             return None
         now = await self._now_ms()
         live = transitions.current(kept, now)
-        if live is not None and transitions.wants_touch(live, now, self._defaults):
+        if self._count_uses and live is not None and transitions.wants_touch(live, now, self._defaults):
             await self.touch(name)
         return transitions.session_of(name, live)
 

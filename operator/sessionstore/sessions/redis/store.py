@@ -65,6 +65,7 @@ class RedisStore(CommonStore):
         self._feed = FeedReader(self._client, self._names)
         self._archives = Archives(self._client, self._names, self._keyspace)
         self._defaults = config.lifetime
+        self._count_uses = config.count_uses
         self._ages = f"{self._defaults.ttl_ms} {self._defaults.idle_ms}"
 
     @property
@@ -204,7 +205,7 @@ class RedisStore(CommonStore):
             raise records.unreadable(place.name, str(error)) from error
         if scripts.believed(place, answer)[0] != b"ok":
             return None
-        if answer[6]:
+        if answer[6] and self._count_uses:
             await self._note_use(place)
         head = TranscriptHead(answer[1].decode(), answer[2], answer[3])
         return Transcript(head, answer[4], tuple(answer[5][::-1] if reverse else answer[5]))
@@ -358,7 +359,7 @@ class RedisStore(CommonStore):
         now = self._client.now_ms()
         if session.expires_ms is not None and session.expires_ms <= now:
             return None
-        if transitions.wants_touch(session, now, self._defaults):
+        if self._count_uses and transitions.wants_touch(session, now, self._defaults):
             await self._note_use(place)
         return session
 
