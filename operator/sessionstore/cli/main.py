@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("sessionstore.cli.migration", "Tell what sessions a state directory holds."),
     "migrate": ("sessionstore.cli.migration", "Copy a state directory's sessions into a store."),
     "verify": ("sessionstore.cli.migration", "Prove that a store holds what a state directory holds."),
+    "export": ("sessionstore.cli.export", "Write a store's sessions as files, or as a dump."),
     "operator": ("sessionstore.cli.operator", "Run the operator."),
     "crds": ("sessionstore.cli.crds", "Print the CustomResourceDefinitions."),
 }
