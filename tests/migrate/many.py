@@ -17,12 +17,13 @@ def sessions(root: Path, count: int, lines: int = 20, line_bytes: int = 250, ent
         path = folder / f"{_id(number)}.jsonl"
         path.write_bytes(b"".join(transcript(number, lines, line_bytes)))
         os.utime(path, OLD)
-    with (folder / "sessions.json").open("wb") as index:
-        for number in range(count):
-            index.write(b"{\n" if not number else b",\n")
-            index.write(b'  "agent:main:telegram:direct:%d": ' % number + entry(number, entry_bytes))
-        index.write(b"\n}\n")
-    os.utime(folder / "sessions.json", OLD)
+    _write_index(folder, count, entry_bytes)
+    return root
+
+
+def without_transcripts(root: Path, count: int) -> Path:
+    """Make an index of `count` sessions, and nothing that it names."""
+    _write_index(_folder(root), count, entry_bytes=200)
     return root
 
 
@@ -69,6 +70,15 @@ def _folder(root: Path) -> Path:
     folder = root / "agents" / "main" / "sessions"
     folder.mkdir(parents=True)
     return folder
+
+
+def _write_index(folder: Path, count: int, entry_bytes: int) -> None:
+    with (folder / "sessions.json").open("wb") as index:
+        for number in range(count):
+            index.write(b"{\n" if not number else b",\n")
+            index.write(b'  "agent:main:telegram:direct:%d": ' % number + entry(number, entry_bytes))
+        index.write(b"\n}\n")
+    os.utime(folder / "sessions.json", OLD)
 
 
 def _id(number: int) -> str:
