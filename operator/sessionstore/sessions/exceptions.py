@@ -21,7 +21,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sessionstore.sessions.record import Lease, Session
+    from collections.abc import Sequence
+
+    from sessionstore.sessions.record import Lease, Page, Session, SessionKey
 
 
 class SessionError(Exception):
@@ -77,7 +79,16 @@ class FeedLost(SessionError):
 
 
 class Unreadable(SessionError):
-    """A record is there, but is not what this library wrote, or is a later version of it."""
+    """A record is there, but is not what this library wrote, or is a later version of it.
+
+    Attributes:
+        keys: the sessions, where a backend's `list` goes on all the same.
+        page: what it found beside them; its cursor goes on behind them.
+    """
+
+    def __init__(self, message: str, *, keys: Sequence[SessionKey] = (), page: Page | None = None) -> None:
+        super().__init__(message)
+        self.keys, self.page = tuple(keys), page
 
 
 class Unavailable(SessionError):

@@ -16,6 +16,7 @@ from sessionstore.sessions import clock, paging, record
 from sessionstore.sessions.directory import archives, documents, leftovers
 from sessionstore.sessions.directory.index import Index
 from sessionstore.sessions.directory.lines import Gone, LineReader
+from sessionstore.sessions.directory.oddities import Oddities
 from sessionstore.sessions.directory.shelf import DirectoryShelf
 from sessionstore.sessions.local import Lines, LocalStore
 from sessionstore.sessions.query import Query
@@ -61,6 +62,11 @@ class DirectoryStore(LocalStore):
     @property
     def capabilities(self) -> frozenset[Capability]:
         return frozenset({Capability.ARCHIVES, Capability.DOCUMENTS, Capability.FEED, Capability.LEASES})
+
+    @property
+    def oddities(self) -> Oddities:
+        """What was met until now that is left out of lists."""
+        return self._kept.oddities
 
     async def list(
         self,

@@ -8,7 +8,7 @@ from sessionstore.sessions import layout, paging
 from sessionstore.sessions.exceptions import Unreadable
 from sessionstore.sessions.paging import Position
 from sessionstore.sessions.query import Query
-from sessionstore.sessions.record import Page, SessionInfo, Stats, Status
+from sessionstore.sessions.record import Page, SessionInfo, SessionKey, Stats, Status
 from sessionstore.sessions.redis import records
 from sessionstore.sessions.redis.client import Client, Command
 from sessionstore.sessions.redis.listing import Merge
@@ -30,12 +30,16 @@ class Searcher:
         self._expiring = [names.expiring(b) for b in _BUCKETS]
 
     async def page(self, query: Query, limit: int, cursor: str | None, most: int | None) -> Page:
-        """Return the next page of what `query` finds, after looking at about `most` rows at most."""
+        """Return the next page of what `query` finds, after looking at about `most` rows at most.
+
+        Raises: Unreadable, with the page without what cannot be read.
+        """
         paging.check_limit(limit)
         merge = Merge(
             self._client, self._indexes[query.status], _after(query, cursor), limit, oldest_ms=query.updated_from_ms
         )
         found: dict[str, tuple[Position, SessionInfo]] = {}
+        damaged: dict[SessionKey, Unreadable] = {}
         looked, last = 0, None
         while len(found) <= limit and (most is None or looked < most):
             positions = await merge.take(_step(query, limit + 1 - len(found)))
@@ -43,13 +47,16 @@ class Searcher:
                 last = None
                 break
             looked, last = looked + len(positions), positions[-1]
-            for position, row in await self._rows(query.agent, positions):
+            for position, row in await self._rows(query.agent, positions, damaged):
                 if query.matches(row):
                     found[position.member] = position, row
         kept = list(found.values())[:limit]
         if len(found) > limit:
             last = kept[-1][0]
-        return Page(tuple(row for _, row in kept), last.encode() if last else None)
+        page = Page(tuple(row for _, row in kept), last.encode() if last else None)
+        if damaged:
+            raise Unreadable(str(next(iter(damaged.values()))), keys=tuple(damaged), page=page)
+        return page
 
     async def count(self, agent: str | None, status: Status | None) -> int:
         """Return how many rows a query for `agent` and `status` finds. Without an agent, no row is looked at."""
@@ -90,8 +97,14 @@ class Searcher:
             total += sum(_is_of(agent, position) and position.member not in expired for position in positions)
         return total
 
-    async def _rows(self, agent: str | None, positions: Sequence[Position]) -> list[tuple[Position, SessionInfo]]:
-        """Read the rows that an index names; those deleted or expired meanwhile are left out."""
+    async def _rows(
+        self, agent: str | None, positions: Sequence[Position], damaged: dict[SessionKey, Unreadable]
+    ) -> list[tuple[Position, SessionInfo]]:
+        """Read the rows that an index names; those deleted or expired meanwhile are left out.
+
+        Args:
+            damaged: takes those that cannot be read.
+        """
         wanted = [position for position in positions if agent is None or _is_of(agent, position)]
         names = [records.session_key_of(*layout.split_member(position.member)) for position in wanted]
         answers = await self._client.read_many(
@@ -100,9 +113,13 @@ class Searcher:
         now = self._client.now_ms()
         rows: list[tuple[Position, SessionInfo]] = []
         for position, name, answer in zip(wanted, names, answers, strict=True):
-            if isinstance(answer, Unreadable):
-                raise records.unreadable(name, str(answer))
-            row = records.row_of(name, answer)
+            try:
+                if isinstance(answer, Unreadable):
+                    raise records.unreadable(name, str(answer))
+                row = records.row_of(name, answer)
+            except Unreadable as error:
+                damaged[name] = error
+                continue
             if row is not None and (row.expires_ms is None or row.expires_ms > now):
                 rows.append((position, row))
         return rows
