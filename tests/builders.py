@@ -171,10 +171,11 @@ def a_job(
 
 
 def a_record(claim: str = CLAIM, *, finished_at: str | None = None, **fields: Any) -> records.Record:
-    """Remember a source that was inspected; with `finished_at`, one whose gateway serves from the store."""
+    """Remember a source that was inspected, and copied once; with `finished_at`, one whose gateway reads the store."""
     found = {"sessions": 1, "lines": 2}
+    copied = {"precopies": 1, "precopied": found, "precopied_at": NOW.strftime("%Y-%m-%dT%H:%M:%SZ")}
     done = {"copied": found, "cut_over_at": finished_at, "finished_at": finished_at} if finished_at else {}
-    return records.Record(claim=claim, path="/", planned=found, **{**done, **fields})
+    return records.Record(claim=claim, path="/", planned=found, **{**copied, **done, **fields})
 
 
 def a_source_seen(store: api.SessionStore, index: int = 0, **changes: Any) -> facts.SourceFacts:

@@ -198,8 +198,6 @@ NOT_YET = [
         "name each workload with a workloadRef",
         id="selector",
     ),
-    pytest.param(migration(mode="Finalize"), "use Plan to get a report, or Run", id="finalize"),
-    pytest.param(migration(mode="Rollback"), "use Plan to get a report, or Run", id="rollback"),
 ]
 
 
@@ -267,6 +265,9 @@ CHANGES = [
         id="moves",
     ),
     pytest.param(KEPT, redis(storage={"size": "2Gi"}), "storageClassName cannot change", id="moves to the default"),
+    pytest.param(
+        migration(mode="Finalize"), migration(mode="Rollback"), "drops what a way back needs", id="back from Finalize"
+    ),
     pytest.param(redis(), {"engine": "mongodb"}, "create a second SessionStore with the other engine", id="engine"),
 ]
 

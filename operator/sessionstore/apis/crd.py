@@ -42,6 +42,7 @@ COLUMNS = (
     Column("Sessions", ".status.engine.sessions", "Sessions in all keyspaces.", type="integer"),
     Column("Used%", ".status.engine.usedPercent", "Of the memory that data may take.", type="integer"),
     Column("Gateways", ".status.gatewaysReady", "Gateways that are injected, of all."),
+    Column("Migration", ".status.migrating", "How far the first source is that is not done.", wide=True),
     Column("Primary", ".status.engine.primary", "The pod that takes writes.", wide=True),
     Column("Version", ".status.engine.version", "Server and version.", wide=True),
     Column("Binding", ".status.binding.name", "Secret for any application.", wide=True),

@@ -95,11 +95,31 @@ def state_claims(workload: Workload, gateway: api.Gateway) -> frozenset[str]:
     container = template.gateway_container(gateway, workload)
     if container is None:
         return frozenset()
-    variable = template.variable(container, _STATE_VARIABLE) or {}
-    state_dir = variable.get("value") or gateway.state_dir
     mounts = container.get("volumeMounts") or ()
-    holding = {mount["name"] for mount in mounts if _overlap(mount["mountPath"], state_dir)}
+    holding = {mount["name"] for mount in mounts if _overlap(mount["mountPath"], state_dir(workload, gateway))}
     return frozenset(claim for volume, claim in _volumes(workload) if volume in holding)
+
+
+def state_dir(workload: Workload, gateway: api.Gateway) -> str:
+    """Return where a gateway keeps its state in its container: what its template says comes before the spec."""
+    container = template.gateway_container(gateway, workload) or {}
+    variable = template.variable(container, _STATE_VARIABLE) or {}
+    return posixpath.normpath(variable.get("value") or gateway.state_dir)
+
+
+def place_in_container(workload: Workload, gateway: api.Gateway, claim: str, path: str) -> str | None:
+    """Return where a gateway's container sees a path of a claim; None where it does not see it.
+
+    A `subPathExpr` is the kubelet's to resolve: what lies behind it is not seen by us.
+    """
+    container = template.gateway_container(gateway, workload) or {}
+    names = {volume for volume, named in _volumes(workload) if named == claim}
+    for mount in container.get("volumeMounts") or ():
+        shown = posixpath.normpath(posixpath.join("/", mount.get("subPath") or ""))
+        within = posixpath.relpath(posixpath.normpath(path), shown)
+        if mount["name"] in names and not mount.get("subPathExpr") and within.split("/")[0] != "..":
+            return posixpath.normpath(posixpath.join(mount["mountPath"], within))
+    return None
 
 
 def _overlap(first: str, second: str) -> bool:

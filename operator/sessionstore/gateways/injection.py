@@ -111,6 +111,13 @@ def leftovers(workload: Mapping[str, Any], store_name: str) -> tuple[str, ...]:
     return tuple(sorted({name for names in owners.values() if ours not in names for name in names}))
 
 
+def co_owners(workload: Mapping[str, Any], store_name: str) -> tuple[str, ...]:
+    """Return who owns our parts beside us: a release would leave them where they are."""
+    ours = ownership.manager_of(store_name)
+    owners = (ownership.owners(workload, *part) for part in _parts(workload, store_name))
+    return tuple(sorted({name for names in owners for name in names} - {ours}))
+
+
 _VARIABLES = (
     {"name": CONFIG_VARIABLE, "value": CONFIG_PATH},
     {"name": ROOT_VARIABLE, "value": ROOT_PATH},

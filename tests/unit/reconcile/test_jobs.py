@@ -41,13 +41,25 @@ def _container(job: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-BOTH = pytest.mark.parametrize("job", [pytest.param(_plan(), id="plan"), pytest.param(_copy(), id="copy")])
+def _export(store: api.SessionStore = STORE, runtime: jobs.JobRuntime = RUNTIME, attempt: int = 0) -> dict[str, Any]:
+    return jobs.export_job(store, _source(store), runtime, attempt)
+
+
+READING = {
+    "plan": _plan(),
+    "precopy": jobs.precopy_job(STORE, _source(STORE), RUNTIME, 1),
+    "copy": _copy(),
+    "delta": jobs.delta_job(STORE, _source(STORE), RUNTIME, 1),
+}
+ALL = {**READING, "export": _export(), "finalize": jobs.finalize_job(STORE, _source(STORE), RUNTIME)}
+READERS = pytest.mark.parametrize("job", [pytest.param(job, id=name) for name, job in READING.items()])
+EACH = pytest.mark.parametrize("job", [pytest.param(job, id=name) for name, job in ALL.items()])
 
 
 # -- what it may touch ------------------------------------------------------------------------
 
 
-@BOTH
+@EACH
 def test_the_pod_meets_the_restricted_profile(job: dict[str, Any]) -> None:
     """Each rule of https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
     context, own = _pod(job)["securityContext"], _container(job)["securityContext"]
@@ -61,19 +73,19 @@ def test_the_pod_meets_the_restricted_profile(job: dict[str, Any]) -> None:
     assert all(volume.keys() & {"persistentVolumeClaim", "secret", "emptyDir"} for volume in _pod(job)["volumes"])
 
 
-@BOTH
+@READERS
 def test_it_writes_to_nothing_but_its_own_temporary_files(job: dict[str, Any]) -> None:
     mounts = {mount["name"]: mount for mount in _container(job)["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in _pod(job)["volumes"]}
 
     assert volumes["source"]["persistentVolumeClaim"] == {"claimName": builders.CLAIM}
-    assert {name for name, mount in mounts.items() if not mount.get("readOnly")} == {"tmp"}
-    assert "emptyDir" in volumes["tmp"]
+    assert {name for name, mount in mounts.items() if not mount.get("readOnly")} == {"scratch"}
+    assert volumes["scratch"]["emptyDir"] == {"sizeLimit": "10Gi"}
     assert _container(job)["securityContext"]["readOnlyRootFilesystem"] is True
     assert "fsGroup" not in _pod(job)["securityContext"]
 
 
-@BOTH
+@EACH
 def test_it_has_no_api_token_and_no_password_where_others_could_read_it(job: dict[str, Any]) -> None:
     assert _pod(job)["automountServiceAccountToken"] is False
     assert _pod(job)["enableServiceLinks"] is False
@@ -82,15 +94,51 @@ def test_it_has_no_api_token_and_no_password_where_others_could_read_it(job: dic
     assert secret["secretName"] == "chat-migration-binding"
 
 
-@BOTH
+@EACH
 def test_it_is_not_repeated_by_kubernetes(job: dict[str, Any]) -> None:
     assert job["spec"]["backoffLimit"] == 0
     assert _pod(job)["restartPolicy"] == "Never"
 
 
-def test_a_plan_is_a_dry_run_and_a_copy_is_not() -> None:
-    assert "--dry-run" in _container(_plan())["args"]
-    assert "--dry-run" not in _container(_copy())["args"]
+def test_an_export_is_the_only_one_that_writes_to_the_volume() -> None:
+    mounts = {name: {m["name"]: m for m in _container(job)["volumeMounts"]} for name, job in ALL.items()}
+
+    assert {name for name, found in mounts.items() if not found.get("source", {"readOnly": True}).get("readOnly")} == {
+        "export"
+    }
+    assert "fsGroup" not in _pod(_export())["securityContext"]
+
+
+def test_finalize_has_no_volume_and_runs_anywhere() -> None:
+    assert not any("persistentVolumeClaim" in volume for volume in _pod(ALL["finalize"])["volumes"])
+    assert "affinity" not in _pod(ALL["finalize"])
+
+
+@pytest.mark.parametrize(
+    ("purpose", "flag"), [("plan", "--dry-run"), ("precopy", "--live"), ("delta", "--after-cutover"), ("copy", None)]
+)
+def test_how_a_source_is_read_is_said_by_a_flag(purpose: str, flag: str | None) -> None:
+    flags = {"--dry-run", "--live", "--after-cutover"} & set(_container(ALL[purpose])["args"])
+
+    assert flags == ({flag} if flag else set())
+
+
+@pytest.mark.parametrize("purpose", ["copy", "export"])
+def test_what_runs_behind_a_fence_does_not_outlive_it(purpose: str) -> None:
+    assert ALL[purpose]["spec"]["activeDeadlineSeconds"] == 900
+
+
+@pytest.mark.parametrize("purpose", ["plan", "precopy", "finalize"])
+def test_what_runs_beside_a_gateway_may_take_its_time(purpose: str) -> None:
+    assert "activeDeadlineSeconds" not in ALL[purpose]["spec"]
+
+
+@pytest.mark.parametrize("place", ["/home/node/.openclaw", None])
+def test_it_is_told_where_the_gateway_sees_the_source(place: str | None) -> None:
+    runtime = replace(RUNTIME, place=place)
+    for job in (_plan(runtime=runtime), _copy(runtime=runtime), _export(runtime=runtime)):
+        told = [argument for argument in _container(job)["args"] if argument.startswith("--state-dir")]
+        assert told == ([f"--state-dir={place}"] if place else [])
 
 
 # -- what it reads ----------------------------------------------------------------------------
@@ -124,9 +172,9 @@ def test_it_writes_to_the_keyspace_that_its_gateway_reads(keyspace: str | None, 
     store = builders.a_store(gateway, migration=builders.a_migration())
     runtime = jobs.JobRuntime.of(builders.MEANS.image, store.spec.gateways[0], None, None)
 
-    (variable,) = _container(_plan(store, runtime))["env"]
+    variable = next(v for v in _container(_plan(store, runtime))["env"] if v["name"] == "SESSION_STORAGE_CONFIG")
 
-    assert variable == {"name": "SESSION_STORAGE_CONFIG", "value": f"{binding.MOUNT_PATH}/{file}"}
+    assert variable["value"] == f"{binding.MOUNT_PATH}/{file}"
     secrets = binding.make_binding_secrets(store, builders.MEANS.engine, builders.passwords_of(store))
     (mounted,) = (made for made in secrets if made["metadata"]["name"] == "chat-migration-binding")
     assert file in mounted["data"]
@@ -235,7 +283,7 @@ def test_names_that_begin_alike_are_not_confused() -> None:
     assert len(names) == 2
 
 
-@BOTH
+@EACH
 def test_a_job_and_its_pod_say_whose_they_are(job: dict[str, Any]) -> None:
     labels = job["metadata"]["labels"]
 

@@ -37,7 +37,7 @@ _PATH_RULES = meta.rules(
 
 
 class MigrationSource(meta.ClosedModel):
-    """A volume that holds sessions. It is mounted read-only and never written."""
+    """A volume that holds sessions. Only mode Rollback writes to it, beside what is there."""
 
     name: meta.Label
     """Names this source and its report. At most 40 characters; unique in the store."""
@@ -53,8 +53,9 @@ class MigrationSource(meta.ClosedModel):
 
 _MIGRATION_RULES = meta.rules(
     meta.Rule(
-        "self.mode in ['Plan', 'Run']",
-        "modes Finalize and Rollback are not carried out by this version; use Plan to get a report, or Run to migrate",
+        "!(oldSelf.mode == 'Finalize' && self.mode == 'Rollback')",
+        "mode Finalize drops what a way back needs, so Rollback cannot follow it; write the sessions as files with "
+        "`sessionstore export`, or choose Run, which leaves the gateways on the store",
         ".mode",
     )
 )
@@ -66,10 +67,11 @@ class Migration(meta.ClosedModel):
     model_config = ConfigDict(json_schema_extra=_MIGRATION_RULES)
 
     mode: MigrationMode = MigrationMode.PLAN
-    """Plan writes a report and changes nothing. Run migrates. This version has neither Finalize nor Rollback."""
+    """Plan writes a report and changes nothing. Run migrates. Rollback, after that, writes the sessions back as files
+    and puts the gateways on them. Finalize drops what is kept for a way back."""
 
     fence_timeout: quantities.Duration = "15m"
-    """Longest time that a gateway is held at 0 replicas; after it the gateway comes back on its files."""
+    """Longest time that a gateway is held at 0 replicas; after it the gateway comes back as it was."""
 
     conflicts: ConflictPolicy = ConflictPolicy.NEWEST
     """Which one stays when source and store hold the same session with different content."""

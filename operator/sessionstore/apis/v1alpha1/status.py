@@ -19,10 +19,15 @@ class MigrationPhase(StrEnum):
     PENDING = "Pending"
     PLANNING = "Planning"
     PLANNED = "Planned"
+    PRE_COPYING = "PreCopying"
     FENCING = "Fencing"
     COPYING = "Copying"
     CUTTING_OVER = "CuttingOver"
     MIGRATED = "Migrated"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    FINALIZING = "Finalizing"
+    FINALIZED = "Finalized"
     FAILED = "Failed"
 
 
@@ -99,6 +104,34 @@ class GatewayStatus(meta.OpenModel):
     """What ties its clients to one pod."""
 
 
+class MigrationProgress(meta.OpenModel):
+    """How far the Job is that runs now, as it last told the store; at most some seconds old."""
+
+    phase: str = ""
+    """What the Job does: Inspect, Plan, Copy, Verify, or what an export calls it."""
+
+    done: Count | None = None
+    """How many of `total` it has been through."""
+
+    total: Count | None = None
+    """How many there are, where that is known yet."""
+
+    sessions: Count | None = None
+    """Sessions so far."""
+
+    lines: Count | None = None
+    """Transcript lines so far."""
+
+    bytes: Count | None = None
+    """Bytes so far."""
+
+    conflicts: Count | None = None
+    """Conflicts so far."""
+
+    quarantined: Count | None = None
+    """What was set aside so far."""
+
+
 class MigrationStatus(meta.OpenModel):
     """How the migration of one source stands. Counts are those of the plan until the copy is done."""
 
@@ -106,7 +139,14 @@ class MigrationStatus(meta.OpenModel):
     """Its name in spec.migration.sources."""
 
     phase: str = MigrationPhase.PENDING.value
-    """Pending, Planning, Planned, Fencing, Copying, CuttingOver, Migrated or Failed."""
+    """Pending, Planning, Planned, PreCopying, Fencing, Copying, CuttingOver, Migrated, RollingBack, RolledBack,
+    Finalizing, Finalized or Failed."""
+
+    reason: str = ""
+    """Why it is there, as the condition Migrated would say it."""
+
+    progress: MigrationProgress | None = None
+    """How far the Job is that runs now."""
 
     sessions: Count | None = None
     """Sessions found in the source."""
@@ -120,8 +160,11 @@ class MigrationStatus(meta.OpenModel):
     archives: Count | None = None
     """Archived transcripts found in the source."""
 
+    pre_copied: Count | None = None
+    """Sessions that were in the store before the gateway paused."""
+
     migrated: Count | None = None
-    """Sessions that were copied."""
+    """Sessions that were copied, during the pause where there was a pre-copy."""
 
     present: Count | None = None
     """Sessions that the store held already, with the same content."""
@@ -139,13 +182,16 @@ class MigrationStatus(meta.OpenModel):
     """SHA-256 over all sessions, the same from source and store once the copy is proven."""
 
     pause_seconds: Annotated[float, Field(ge=0)] | None = None
-    """From the first fence to the first pod that was ready again."""
+    """From the fence to the first pod that was ready again."""
+
+    copy_seconds: Annotated[float, Field(ge=0)] | None = None
+    """What the copy itself took of that pause."""
 
     started_at: datetime | None = None
     """When the gateway was fenced."""
 
     finished_at: datetime | None = None
-    """When a pod served again, from the store."""
+    """When a pod served again: from the store, or after a rollback from its files."""
 
     message: str = ""
     """Where it stands, for people."""
@@ -180,3 +226,6 @@ class StoreStatus(meta.OpenModel):
 
     migrations: tuple[MigrationStatus, ...] = Field(default=(), json_schema_extra=meta.list_map("source"))
     """How the migration of each source stands."""
+
+    migrating: str = ""
+    """How far the first source is that is not done, such as Copying 4200/10000."""

@@ -1,20 +1,17 @@
-"""A migration from the fence on: quiet, copy, cut over, give back; and what is copied after that. Pure.
+"""A migration behind its fence: quiet, copy, inject; or give back. Pure.
 
-Called by migration.plan_source alone. Whatever happens here, the gateway gets its replicas back: on
+Called by migration.py alone. Whatever happens here, the gateway gets its replicas back: on
 the store when the copy is proven and it is injected, on its files as before in every other case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
-from sessionstore.apis import conditions, quantities
-from sessionstore.apis.v1alpha1 import sessionstore as api
-from sessionstore.gateways import fence, injection
+from sessionstore.gateways import fence
 from sessionstore.reconcile.store import facts, jobs, records, steps, told
+from sessionstore.reconcile.store.preconditions import check_claim
 from sessionstore.reconcile.store.source_plan import (
     Context,
     Phase,
@@ -22,44 +19,28 @@ from sessionstore.reconcile.store.source_plan import (
     SourcePlan,
     generations,
     is_ours,
-    is_stale,
+    is_over_time,
+    lift,
     replicas_of,
     retry_token,
     runtime,
     stamp,
+    why_so_long,
 )
 
 MAX_BREAKS = 3
 
 
-def check_claim(source: facts.SourceFacts) -> conditions.Verdict | None:
-    """Return what is wrong with the source's claim."""
-    name = source.source.persistent_volume_claim
-    if source.claim is None:
-        return told.progress(
-            source,
-            R.SOURCE_NOT_FOUND,
-            f"there is no PersistentVolumeClaim {name!r} in this namespace; create it, or correct the name",
-        )
-    if source.claim["metadata"].get("deletionTimestamp"):
-        return told.progress(source, R.SOURCE_NOT_FOUND, f"claim {name!r} is being deleted")
-    return None
-
-
-def on_files(source: facts.SourceFacts) -> tuple[Mapping[str, Any], ...]:
-    """Return the pods on the claim that may write to it, terminating ones included: those without a store's files."""
-    return tuple(pod for pod in source.users if not injection.mounts_binding(pod))
-
-
 def fenced(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
     """Decide while the gateway is held at 0 replicas, and is not injected yet."""
-    record = replace(record, fenced_at=record.fenced_at or _fenced_since(ctx))
+    record = replace(record, fenced_at=record.fenced_at or _fenced_since(ctx), replicas=_held(ctx))
     if record.failure is not None and record.failure.token == retry_token(ctx.store):
         return _give_back(source, ctx, record)
     if not ctx.is_run:
         return _fail(source, ctx, record, (R.PLANNED, "the migration was called off by an edit of the spec"))
-    if _is_over_time(ctx, record):
-        return _fail(source, ctx, record, (R.FENCE_TIMEOUT, _why_so_long(source, ctx, record)))
+    if is_over_time(ctx, record.fenced_at):
+        why = why_so_long(source, ctx, _copy_job(source, ctx, record))
+        return _fail(source, ctx, record, (R.FENCE_TIMEOUT, why))
     obstacle = check_claim(source)
     if obstacle is not None:
         return _fail(source, ctx, record, (R.SOURCE_NOT_FOUND, obstacle.message))
@@ -128,51 +109,13 @@ def cutting_over(source: facts.SourceFacts, ctx: Context, record: records.Record
     """The copy is proven: have the gateway injected; once it is, there is no way back to the files."""
     if ctx.injected or not ctx.workloads:
         record = replace(record, cut_over_at=stamp(ctx.now), failure=None)
+        # What an earlier rollback left is no longer true.
+        record = replace(record, exported=None, rolled_back_at=None, pause_s=None)
         return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "injected; scaling back"), record)
     if ctx.obstacle is not None:
         message = f"its gateway cannot be injected: {ctx.obstacle.message}"
         return _fail(source, ctx, record, (R.INJECTION_REFUSED, message))
     return SourcePlan(Phase.CUTTING_OVER, told.progress(source, R.CUTTING_OVER, "verified; injecting"), record)
-
-
-def cut_over(ctx: Context, record: records.Record) -> SourcePlan:
-    """The store is what counts now. Give the replicas back and wait until a pod serves from it."""
-    verdict = told.refused(R.CUTTING_OVER, "the gateway is scaled back and starts on the store")
-    lift = _lift(ctx)
-    if lift is not None:
-        return SourcePlan(Phase.CUTTING_OVER, verdict, record, lift)
-    waiting = [g for g in ctx.workloads if replicas_of(g) and not any(_serves(pod) for pod in g.pods)]
-    if waiting:
-        trouble = next((g.trouble for g in waiting if g.trouble), None)
-        if trouble is not None:
-            verdict = told.refused(R.CUTTING_OVER, f"the gateway does not come up: {trouble.message}")
-        return SourcePlan(Phase.CUTTING_OVER, verdict, record)
-    record = replace(record, finished_at=stamp(ctx.now), pause_s=_pause_s(record, ctx.now))
-    return SourcePlan(Phase.MIGRATED, told.migrated(record), record)
-
-
-def _serves(pod: Mapping[str, Any]) -> bool:
-    """Return whether a pod is ready and reads the store."""
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions") or ())
-    return ready and injection.mounts_binding(pod)
-
-
-def delta(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
-    """After the cutover: copy once more what a gateway wrote to its files while it was not injected."""
-    done = SourcePlan(Phase.MIGRATED, told.migrated(record), record)
-    if record.deltas <= record.deltas_done or not ctx.injected or not ctx.store_ready or on_files(source):
-        return done
-    job = _make_copy(source, ctx, record, record.attempt + record.deltas)
-    known = source.jobs.get(job["metadata"]["name"])
-    if known is None:
-        return replace(done, step=steps.CreateJob(job))
-    if known.succeeded:
-        return replace(done, record=replace(record, deltas_done=record.deltas))
-    if known.failed_at:
-        stale = steps.DeleteJob(known.manifest) if is_stale(known, ctx.now) else None
-        return SourcePlan(Phase.MIGRATED, told.job_ended(source, known), record, stale)
-    verdict = told.waiting(source, known, R.COPYING, "copying what was written to files")
-    return SourcePlan(Phase.MIGRATED, verdict, record)
 
 
 # -- failing, and giving back -------------------------------------------------------------------
@@ -193,31 +136,7 @@ def _give_back(source: facts.SourceFacts, ctx: Context, record: records.Record) 
     job = _copy_job(source, ctx, record)
     if job is not None:
         return SourcePlan(Phase.FAILED, verdict, record, steps.DeleteJob(job.manifest))
-    return SourcePlan(Phase.FAILED, verdict, replace(record, attempt=record.attempt + 1), _lift(ctx))
-
-
-def _lift(ctx: Context) -> steps.LiftFence | None:
-    for gateway in ctx.workloads:
-        if gateway.live is not None and gateway.fence is not None and is_ours(gateway, ctx.store):
-            return steps.LiftFence(gateway.live, gateway.fence)
-    return None
-
-
-def _is_over_time(ctx: Context, record: records.Record) -> bool:
-    migration = ctx.store.spec.migration
-    if migration is None or record.fenced_at is None:
-        return False
-    limit = timedelta(seconds=quantities.parse_duration_s(migration.fence_timeout))
-    return ctx.now - datetime.fromisoformat(record.fenced_at) > limit
-
-
-def _why_so_long(source: facts.SourceFacts, ctx: Context, record: records.Record) -> str:
-    job = _copy_job(source, ctx, record)
-    cause = f"waiting for {told.names(source.users)} to end" if source.users else "the copy was not done"
-    if job is not None and job.trouble is not None:
-        cause = f"{job.trouble.reason}: {job.trouble.message}"
-    limit = ctx.store.spec.migration.fence_timeout if ctx.store.spec.migration else ""
-    return f"not done within fenceTimeout {limit}: {cause}"
+    return SourcePlan(Phase.FAILED, verdict, replace(record, attempt=record.attempt + 1), lift(ctx))
 
 
 # -- small facts --------------------------------------------------------------------------------
@@ -229,17 +148,14 @@ def _copy_job(source: facts.SourceFacts, ctx: Context, record: records.Record) -
 
 
 def _make_copy(source: facts.SourceFacts, ctx: Context, record: records.Record, attempt: int) -> dict[str, Any]:
-    """Build a copy Job. Where the gateway reads the store already, the newer side wins, whatever `conflicts` says."""
-    newest = api.ConflictPolicy.NEWEST if ctx.workloads and ctx.injected else None
-    return jobs.copy_job(ctx.store, source.source, runtime(source, ctx, record), attempt, conflicts=newest)
+    """Build a copy Job. Where the gateway reads the store already, what is there is the later state."""
+    make = jobs.delta_job if ctx.workloads and ctx.injected else jobs.copy_job
+    return make(ctx.store, source.source, runtime(source, ctx, record), attempt)
+
+
+def _held(ctx: Context) -> int | None:
+    return max((g.fence.replicas for g in ctx.workloads if g.fence is not None and is_ours(g, ctx.store)), default=None)
 
 
 def _fenced_since(ctx: Context) -> str | None:
     return min((g.fence.at for g in ctx.workloads if g.fence is not None and is_ours(g, ctx.store)), default=None)
-
-
-def _pause_s(record: records.Record, now: datetime) -> float | None:
-    """Seconds from the first fence to the first pod that was ready again; None where nothing was fenced."""
-    if record.fenced_at is None:
-        return None
-    return round((now - datetime.fromisoformat(record.fenced_at)).total_seconds(), 1)

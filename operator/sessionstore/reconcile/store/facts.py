@@ -88,6 +88,16 @@ class JobFacts:
         return self._condition("Complete") is not None
 
     @property
+    def has_ended(self) -> bool:
+        return self.succeeded or self.failed_at is not None
+
+    @property
+    def completed_at(self) -> str | None:
+        """When it succeeded, RFC 3339; None where it did not."""
+        found = self.manifest.get("status", {}).get("completionTime")
+        return str(found) if found else None
+
+    @property
     def failed_at(self) -> str | None:
         """When it failed, RFC 3339; None where it did not."""
         condition = self._condition("Failed")

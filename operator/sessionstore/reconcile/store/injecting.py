@@ -15,7 +15,7 @@ from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import carried_out, reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import binding, fence, injection
-from sessionstore.reconcile.store import facts, migration
+from sessionstore.reconcile.store import facts, jobs, migration
 
 R = reasons.Reason
 
@@ -121,7 +121,9 @@ def refusal_verdict(name: str, refused: facts.Refused) -> conditions.Verdict:
 def with_delta(source: facts.SourceFacts, mounting: Sequence[Look]) -> facts.SourceFacts:
     """Count it when a gateway that was cut over is found on its files: what it writes there is copied later."""
     record = source.record
-    if record is None or record.finished_at is None or record.deltas > record.deltas_done:
+    if record is None or record.finished_at is None or record.exported is not None:
+        return source
+    if record.awaits_delta and not jobs.has_delta((job.manifest for job in source.jobs.values()), record.delta_attempt):
         return source
     if not any(_bare(gateway) for gateway in mounting):
         return source
@@ -142,12 +144,22 @@ def _awaits(look_at: Look, sources: Mapping[str, migration.SourcePlan]) -> str |
     return None
 
 
+def _is_leaving(look_at: Look, sources: Mapping[str, migration.SourcePlan]) -> bool:
+    """Return whether a gateway goes back to its files: everything is exported, and our parts are taken out."""
+    return any(
+        plan.record.claim in look_at.claims and plan.record.exported is not None and plan.record.is_cut_over
+        for plan in sources.values()
+    )
+
+
 def injections(looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan]) -> tuple[Injecting, ...]:
     """Choose the gateways to apply to in this pass. The apply stage writes the records first."""
     chosen = []
     for gateway in looked_at:
         blocked = gateway.obstacle is not None and not gateway.is_injected
         if blocked or not isinstance(gateway.wanted, injection.Injection) or not gateway.store_ready:
+            continue
+        if _is_leaving(gateway, sources):
             continue
         if gateway.is_injected or _awaits(gateway, sources) is None:
             chosen.append(Injecting(gateway.facts.gateway.name, gateway.wanted.patch))
@@ -196,6 +208,9 @@ def _gateway_verdict(gateway: Look, sources: Mapping[str, migration.SourcePlan])
     name = gateway.facts.gateway.name
     if gateway.obstacle is not None:
         return gateway.obstacle
+    back = _rolled_back(gateway, sources)
+    if back is not None and not gateway.is_injected:
+        return conditions.Verdict("False", R.ROLLED_BACK, f"gateway {name!r} is on its files: {back.verdict.message}")
     source = _awaits(gateway, sources)
     if source is not None and not gateway.is_injected:
         message = f"gateway {name!r} stays on its files until that is done: {sources[source].verdict.message}"
@@ -215,8 +230,16 @@ def _gateway_verdict(gateway: Look, sources: Mapping[str, migration.SourcePlan])
     return None
 
 
+def _rolled_back(look_at: Look, sources: Mapping[str, migration.SourcePlan]) -> migration.SourcePlan | None:
+    """Return the source that a gateway was, or is being, rolled back to."""
+    phases = (migration.Phase.ROLLING_BACK, migration.Phase.ROLLED_BACK)
+    found = (plan for plan in sources.values() if plan.record.claim in look_at.claims and plan.phase in phases)
+    return next(found, None)
+
+
 def _degraded(looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict:
-    finished = {plan.record.claim for plan in sources.values() if plan.record.finished_at}
+    done = (plan.record for plan in sources.values() if plan.record.finished_at)
+    finished = {record.claim for record in done if record.exported is None}
     for gateway in looked_at:
         bare = _bare(gateway)
         if bare and gateway.claims & finished:

@@ -1,17 +1,18 @@
 """The migration Jobs, pure. A Job's name holds a hash of its template: another template is another Job.
 
-It runs the operator's own image as the gateway's user, on the node where the volume is, mounts the
-volume read-only, and has no API token: it speaks to the store alone.
+It runs the operator's own image as the gateway's user, on the node where the volume is, and has no API
+token: it speaks to the store alone. Only an export, which a rollback makes, mounts the volume to write.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sessionstore.apis import quantities
 from sessionstore.apis.v1alpha1 import sessionstore as api
@@ -19,11 +20,18 @@ from sessionstore.gateways import binding
 from sessionstore.kube import owner
 
 SOURCE_LABEL = "sessionstore.dev/source"
+PURPOSE_LABEL = "sessionstore.dev/purpose"
+ATTEMPT_ANNOTATION = "sessionstore.dev/attempt"
 KEPT_S = 24 * 3600
 """Seconds that a Job which ended is kept for whoever wants to read its log; what it found is in the record."""
 
 DONE_WITH_QUARANTINE = "--set-aside-is-done"
 """Kubernetes knows done and failed only; what was set aside is in the report, and is no failed Job."""
+
+
+SCRATCH = "/scratch"
+SCRATCH_SIZE = "10Gi"
+"""For copies of SQLite databases, and for what is remembered of a million sessions: a limit, nothing is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class JobRuntime:
         keyspace: the part of the store that its source goes to; None is the store's own.
         tolerations: the gateway's, so that a Job may run where its volume is.
         node: where the volume was last seen in use; None leaves it to the scheduler.
+        place: where the gateway's container sees the source, for absolute paths in its files; None where it does not.
     """
 
     image: JobImage
@@ -51,10 +60,16 @@ class JobRuntime:
     node: str | None
     keyspace: str | None
     tolerations: tuple[Mapping[str, Any], ...] = ()
+    place: str | None = None
 
     @classmethod
     def of(
-        cls, image: JobImage, gateway: api.Gateway | None, workload: Mapping[str, Any] | None, node: str | None
+        cls,
+        image: JobImage,
+        gateway: api.Gateway | None,
+        workload: Mapping[str, Any] | None,
+        node: str | None,
+        place: str | None = None,
     ) -> JobRuntime:
         """Run as the gateway does: its pod's security context, its container's, else `runAsUser`."""
         pod = (workload or {}).get("spec", {}).get("template", {}).get("spec", {})
@@ -73,72 +88,140 @@ class JobRuntime:
             node=node,
             keyspace=gateway.keyspace if gateway else None,
             tolerations=tuple(pod.get("tolerations") or ()),
+            place=place,
         )
 
 
-def plan_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a Job is to do.
+
+    Attributes:
+        attempt: another number is another Job.
+        access: how the source is mounted; None where it is not.
+    """
+
+    purpose: str
+    attempt: int
+    arguments: tuple[str, ...]
+    access: Literal["read", "write"] | None
+    deadline: str | None = None
+
+
+def plan_job(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int = 0
+) -> dict[str, Any]:
     """Build the Job that inspects a source and writes a report, nothing else."""
-    assert store.spec.migration is not None
-    return _job(
-        store, source, runtime, [f"--conflicts={store.spec.migration.conflicts.value}", "--dry-run"], ("plan", 0)
-    )
+    return _job(store, source, runtime, _migrate(store, source, runtime, "plan", attempt, "--dry-run"))
 
 
-def copy_job(
-    store: api.SessionStore,
-    source: api.MigrationSource,
-    runtime: JobRuntime,
-    attempt: int,
-    *,
-    conflicts: api.ConflictPolicy | None = None,
+def precopy_job(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int
 ) -> dict[str, Any]:
-    """Build the Job that copies a source and proves the copy; `conflicts` None takes the spec's policy."""
-    assert store.spec.migration is not None
-    policy = conflicts or store.spec.migration.conflicts
-    job = _job(store, source, runtime, [f"--conflicts={policy.value}"], ("copy", attempt))
-    # A copy must not outlive its fence: days later it would read from under a gateway that writes again.
-    job["spec"]["activeDeadlineSeconds"] = math.ceil(quantities.parse_duration_s(store.spec.migration.fence_timeout))
-    return job
+    """Build the Job that copies a source while its gateway goes on writing to it."""
+    return _job(store, source, runtime, _migrate(store, source, runtime, "precopy", attempt, "--live"))
 
 
-def _job(
-    store: api.SessionStore,
-    source: api.MigrationSource,
-    runtime: JobRuntime,
-    extra: list[str],
-    purpose: tuple[str, int],
+def copy_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int) -> dict[str, Any]:
+    """Build the Job that copies, behind the fence, what is not in the store yet, and proves the copy."""
+    task = _migrate(store, source, runtime, "copy", attempt)
+    return _job(store, source, runtime, dataclasses.replace(task, deadline=_fence_timeout(store)))
+
+
+def delta_job(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int
 ) -> dict[str, Any]:
+    """Build the Job that copies what was written to files although the gateway reads the store: the newer side wins."""
+    return _job(store, source, runtime, _migrate(store, source, runtime, "delta", attempt, "--after-cutover"))
+
+
+def export_job(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int
+) -> dict[str, Any]:
+    """Build the Job that writes the store's sessions as files, proves them, and puts them in place of the old ones."""
+    place = (f"--state-dir={runtime.place}",) if runtime.place else ()
+    how = ("--to", _path(source), "--format=openclaw-files", "--in-place")
+    task = _Task("export", attempt, ("export", *how, *place, *_told_to(source)), "write", _fence_timeout(store))
+    return _job(store, source, runtime, task)
+
+
+def finalize_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime) -> dict[str, Any]:
+    """Build the Job that drops what the store keeps for a way back. The source is none of its business."""
+    task = _Task("finalize", 0, ("finalize", "--yes", *_told_to(source)), None)
+    return _job(store, source, dataclasses.replace(runtime, node=None), task)
+
+
+def purpose_of(job: Mapping[str, Any]) -> str:
+    """Return what a Job is for: plan, precopy, copy, delta, export or finalize."""
+    return str(job["metadata"]["labels"].get(PURPOSE_LABEL, ""))
+
+
+def has_delta(manifests: Iterable[Mapping[str, Any]], attempt: int) -> bool:
+    """Return whether the Job of a delta has begun: what is written to files from then on is not in it."""
+    wanted = ("delta", str(attempt))
+    return any((purpose_of(job), _template_of(job)["annotations"][ATTEMPT_ANNOTATION]) == wanted for job in manifests)
+
+
+def _template_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = job["spec"]["template"]["metadata"]
+    return found
+
+
+def _migrate(
+    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, purpose: str, attempt: int, *how: str
+) -> _Task:
+    assert store.spec.migration is not None
+    policy = api.ConflictPolicy.NEWEST if purpose == "delta" else store.spec.migration.conflicts
+    place = (f"--state-dir={runtime.place}",) if runtime.place else ()
+    options = (f"--scratch={SCRATCH}", *place, DONE_WITH_QUARANTINE, f"--conflicts={policy.value}", *how)
+    return _Task(purpose, attempt, ("migrate", _path(source), *_told_to(source), *options), "read")
+
+
+def _path(source: api.MigrationSource) -> str:
+    return f"/source/{source.path.strip('/')}".rstrip("/")
+
+
+def _told_to(source: api.MigrationSource) -> tuple[str, ...]:
+    return (f"--source-name={source.name}", "--termination-log=/dev/termination-log")
+
+
+def _fence_timeout(store: api.SessionStore) -> str:
+    """What runs behind a fence must not outlive it: days later it would work on what a gateway writes again."""
+    assert store.spec.migration is not None
+    return store.spec.migration.fence_timeout
+
+
+def _job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, task: _Task) -> dict[str, Any]:
     labels = {
         owner.MANAGED_BY: owner.FIELD_MANAGER,
         "app.kubernetes.io/component": "migration",
         owner.STORE_LABEL: store.metadata.name,
         SOURCE_LABEL: source.name,
-        "sessionstore.dev/purpose": purpose[0],
+        PURPOSE_LABEL: task.purpose,
     }
-    spec = {
+    spec: dict[str, Any] = {
         # One pod: a failure is answered by the plan, which knows whether the fence still holds.
         "backoffLimit": 0,
         "completions": 1,
         "parallelism": 1,
         "ttlSecondsAfterFinished": KEPT_S,
         "template": {
-            "metadata": {"labels": labels, "annotations": {"sessionstore.dev/attempt": str(purpose[1])}},
-            "spec": _pod_spec(store, source, runtime, extra),
+            "metadata": {"labels": labels, "annotations": {ATTEMPT_ANNOTATION: str(task.attempt)}},
+            "spec": _pod_spec(store, source, runtime, task),
         },
     }
     digest = hashlib.sha256(
         json.dumps([store.metadata.uid, store.metadata.name, source.name, spec], sort_keys=True).encode()
     ).hexdigest()
+    if task.deadline:
+        spec["activeDeadlineSeconds"] = math.ceil(quantities.parse_duration_s(task.deadline))
     # 63 characters is what a label holds, and Kubernetes puts a Job's name into one.
     name = f"{store.metadata.name[:22]}-migrate-{source.name[:22]}-{digest[:8]}"
     metadata = {"name": name, "namespace": store.metadata.namespace, "labels": labels}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def _pod_spec(
-    store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, extra: list[str]
-) -> dict[str, Any]:
-    assert store.spec.migration is not None
+def _pod_spec(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, task: _Task) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -148,30 +231,11 @@ def _pod_spec(
             "runAsUser": runtime.user,
             "runAsGroup": runtime.group,
             "supplementalGroups": list(runtime.supplemental_groups),
-            # No fsGroup: it would change the owner of every file of a source that is never written.
+            # No fsGroup: it would change the owner of every file of a source that is not ours.
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [
-            {
-                "name": "migrate",
-                "image": runtime.image.name,
-                "imagePullPolicy": runtime.image.pull_policy,
-                "args": _arguments(source, extra),
-                "env": [{"name": "SESSION_STORAGE_CONFIG", "value": _config_path(store, runtime)}],
-                "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "volumeMounts": [
-                    {"name": "source", "mountPath": "/source", "readOnly": True},
-                    {"name": "session-storage", "mountPath": binding.MOUNT_PATH, "readOnly": True},
-                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- the pod's own, an emptyDir
-                ],
-            }
-        ],
-        "volumes": _volumes(store, source),
+        "containers": [_container(store, runtime, task)],
+        "volumes": _volumes(store, source, task),
     }
     if runtime.tolerations:
         spec["tolerations"] = list(runtime.tolerations)
@@ -180,34 +244,38 @@ def _pod_spec(
     return spec
 
 
-def _arguments(source: api.MigrationSource, extra: list[str]) -> list[str]:
-    path = f"/source/{source.path.strip('/')}".rstrip("/")
-    return [
-        "migrate",
-        path,
-        f"--source-name={source.name}",
-        "--termination-log=/dev/termination-log",
-        DONE_WITH_QUARANTINE,
-        *extra,
+def _container(store: api.SessionStore, runtime: JobRuntime, task: _Task) -> dict[str, Any]:
+    config = f"{binding.MOUNT_PATH}/{binding.migration_config(runtime.keyspace or store.metadata.name)}"
+    mounts: list[dict[str, Any]] = [
+        {"name": "session-storage", "mountPath": binding.MOUNT_PATH, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH},
     ]
-
-
-def _config_path(store: api.SessionStore, runtime: JobRuntime) -> str:
-    return f"{binding.MOUNT_PATH}/{binding.migration_config(runtime.keyspace or store.metadata.name)}"
-
-
-def _volumes(store: api.SessionStore, source: api.MigrationSource) -> list[dict[str, Any]]:
     # Read-only at the mount, not at the claim: `claim.readOnly` would ask some drivers to attach it anew.
-    return [
-        {"name": "source", "persistentVolumeClaim": {"claimName": source.persistent_volume_claim}},
-        {
-            "name": "session-storage",
-            "secret": {
-                "secretName": binding.secret_name(store.metadata.name, binding.MIGRATION_USER),
-                "defaultMode": 0o444,
-            },
+    source: dict[str, Any] = {"name": "source", "mountPath": "/source"}
+    by_access = {"read": [{**source, "readOnly": True}], "write": [source], None: []}
+    return {
+        "name": "migrate",
+        "image": runtime.image.name,
+        "imagePullPolicy": runtime.image.pull_policy,
+        "args": list(task.arguments),
+        "env": [{"name": "SESSION_STORAGE_CONFIG", "value": config}, {"name": "TMPDIR", "value": SCRATCH}],
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
         },
-        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        "volumeMounts": [*by_access[task.access], *mounts],
+    }
+
+
+def _volumes(store: api.SessionStore, source: api.MigrationSource, task: _Task) -> list[dict[str, Any]]:
+    claim = {"name": "source", "persistentVolumeClaim": {"claimName": source.persistent_volume_claim}}
+    secret = binding.secret_name(store.metadata.name, binding.MIGRATION_USER)
+    return [
+        *([claim] if task.access else []),
+        {"name": "session-storage", "secret": {"secretName": secret, "defaultMode": 0o444}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_SIZE}},
     ]
 
 

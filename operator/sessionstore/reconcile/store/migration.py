@@ -1,14 +1,17 @@
 """One source's migration, decided from facts. Pure: the clock is an argument.
 
-    Planning --plan Job done--> Planned --mode: Run, gateways can be injected--> Fencing
-    Fencing --no pod on the claim--> Copying --copied and verified--> CuttingOver
-    CuttingOver --injected, scaled back, a pod is ready--> Migrated
+    Planning --plan Job done--> Planned --mode: Run, gateways can be injected--> PreCopying (precopy.py)
+    PreCopying --copied while the gateway ran--> Fencing
+    Fencing --no pod on the claim--> Copying --the rest copied, all verified--> CuttingOver (behind_fence.py)
+    CuttingOver --injected, scaled back, a pod is ready--> Migrated (after_cutover.py)
     any of Fencing, Copying, CuttingOver --failure or fenceTimeout--> Failed: scaled back, on its files
+    Migrated --mode: Rollback--> RollingBack --exported, proven, released--> RolledBack (rollback.py)
+    Migrated --mode: Finalize--> Finalizing --> Finalized
 
 The fence's annotation on the workload and the record in the ConfigMap are the memory; both are
 written before the step that needs them, so an operator killed at any moment goes on from there.
 docs/design/0006-fence.md has the reasons; docs/migration.md tells users. Here is what comes before
-the fence; behind_fence.py has the rest.
+the fence.
 """
 
 from __future__ import annotations
@@ -17,7 +20,18 @@ from dataclasses import replace
 
 from sessionstore.apis import conditions
 from sessionstore.gateways import fence
-from sessionstore.reconcile.store import behind_fence, facts, jobs, records, steps, told
+from sessionstore.reconcile.store import (
+    after_cutover,
+    behind_fence,
+    facts,
+    jobs,
+    preconditions,
+    precopy,
+    records,
+    rollback,
+    steps,
+    told,
+)
 from sessionstore.reconcile.store.source_plan import (
     NOT_READY,
     UNDER_WAY,
@@ -38,10 +52,12 @@ __all__ = ["NOT_READY", "UNDER_WAY", "Context", "Phase", "SourcePlan", "plan_sou
 def plan_source(source: facts.SourceFacts, ctx: Context) -> SourcePlan:
     """Decide one source's next step. `source.record` is what was persisted, or None."""
     record = _current_record(source)
+    if rollback.concerns(ctx, record):
+        return rollback.roll_back(source, ctx, record)
     if record.finished_at is not None:
-        return behind_fence.delta(source, ctx, record)
+        return after_cutover.settled(source, ctx, record)
     if record.cut_over_at is not None:
-        return behind_fence.cut_over(ctx, record)
+        return after_cutover.cut_over(ctx, record)
     if record.copied is not None and ctx.injected and ctx.workloads:
         # The gateway reads the store already, whatever else has changed: going back would lose what it wrote there.
         return behind_fence.cutting_over(source, ctx, record)
@@ -63,36 +79,18 @@ def _current_record(source: facts.SourceFacts) -> records.Record:
 
 
 def _find_obstacle(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan | None:
-    verdict = (
-        behind_fence.check_claim(source) or _check_retention(ctx) or _check_rollout(ctx) or _check_failure(ctx, record)
-    )
+    if ctx.is_rollback:
+        return _nothing_to_roll_back(source, record)
+    verdict = preconditions.check_claim(source) or preconditions.check_workloads(ctx) or _check_failure(ctx, record)
     return SourcePlan(Phase.FAILED, verdict, record) if verdict is not None else None
 
 
-def _check_retention(ctx: Context) -> conditions.Verdict | None:
-    for gateway in ctx.workloads:
-        if gateway.live and fence.would_delete_source(gateway.live):
-            return told.refused(
-                R.SOURCE_WOULD_BE_DELETED,
-                f"StatefulSet {gateway.live['metadata']['name']!r} has "
-                "persistentVolumeClaimRetentionPolicy.whenScaled: Delete; scaling it to 0 for the copy would "
-                "delete the source. Set it to Retain first",
-            )
-    return None
-
-
-def _check_rollout(ctx: Context) -> conditions.Verdict | None:
-    """A workload that would come back with its old template would be on files again, without a fence."""
-    for gateway in ctx.workloads:
-        spec = gateway.live["spec"] if gateway.live else {}
-        update = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
-        holds = "paused: true" if spec.get("paused") else "a rollingUpdate.partition" if update.get("partition") else ""
-        if holds and gateway.live:
-            where = f"{gateway.live['kind']} {gateway.live['metadata']['name']!r}"
-            return told.refused(
-                R.ROLLOUT_PENDING, f"{where} has {holds}, so its pods would come back as they are; take it away first"
-            )
-    return None
+def _nothing_to_roll_back(source: facts.SourceFacts, record: records.Record) -> SourcePlan:
+    if record.rolled_back_at is not None:
+        return SourcePlan(Phase.ROLLED_BACK, told.rolled_back(source, record), record, precopy.called_off(source))
+    message = "nothing to roll back: it was not cut over, and its gateway is on its files"
+    verdict = told.progress(source, R.PLANNED, message)
+    return SourcePlan(Phase.PLANNED, verdict, record, precopy.called_off(source))
 
 
 def _check_failure(ctx: Context, record: records.Record) -> conditions.Verdict | None:
@@ -115,10 +113,15 @@ def _unfenced(source: facts.SourceFacts, ctx: Context, record: records.Record) -
     if record.planned is None and not _is_exclusive(source):
         return _planning(source, ctx, record)
     if not ctx.is_run:
-        return SourcePlan(Phase.PLANNED, told.planned(source, ctx.store, record), record)
+        verdict = told.planned(source, ctx.store, record)
+        return SourcePlan(Phase.PLANNED, verdict, record, precopy.called_off(source))
     if ctx.obstacle is not None:
         message = f"not fenced, since its gateway cannot be injected: {ctx.obstacle.message}"
         return SourcePlan(Phase.PLANNED, told.refused(R.PLANNED, message), record)
+    # What one pod alone may mount cannot be copied beside it.
+    copying = None if _is_exclusive(source) else precopy.next_precopy(source, ctx, record)
+    if copying is not None:
+        return copying
     if ctx.waits_for is not None:
         message = f"not fenced, since source {ctx.waits_for!r} of the same gateway cannot be migrated yet"
         return SourcePlan(Phase.PLANNED, told.progress(source, R.PLANNED, message), record)
@@ -132,7 +135,7 @@ def _is_exclusive(source: facts.SourceFacts) -> bool:
 
 
 def _planning(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
-    job = jobs.plan_job(ctx.store, source.source, runtime(source, ctx, record))
+    job = jobs.plan_job(ctx.store, source.source, runtime(source, ctx, record), record.rollbacks)
     known = source.jobs.get(job["metadata"]["name"])
     if known is None:
         return SourcePlan(Phase.PLANNING, told.progress(source, R.PLANNING, "inspecting"), record, steps.CreateJob(job))
@@ -149,13 +152,11 @@ def _planning(source: facts.SourceFacts, ctx: Context, record: records.Record) -
 def _next_fence(source: facts.SourceFacts, ctx: Context, record: records.Record) -> SourcePlan:
     if not ctx.workloads or ctx.injected:
         # Nobody writes to the claim, or nobody should any more: nothing to scale, but a stray pod counts.
-        return (
-            behind_fence.copying(source, ctx, record) if not behind_fence.on_files(source) else _in_use(source, record)
-        )
-    foreign = next((g for g in ctx.workloads if g.fence is not None and not is_ours(g, ctx.store)), None)
-    if foreign is not None and foreign.fence is not None:
-        message = f"store {foreign.fence.store_name!r} holds gateway {foreign.gateway.name!r} at 0 replicas for itself"
-        return SourcePlan(Phase.FAILED, told.progress(source, R.GATEWAY_TAKEN, message), record)
+        stray = preconditions.on_files(source)
+        return _in_use(source, record) if stray else behind_fence.copying(source, ctx, record)
+    held = preconditions.check_foreign_fence(source, ctx)
+    if held is not None:
+        return SourcePlan(Phase.FAILED, held, record)
     loose = next(g.live for g in ctx.workloads if g.live is not None and not is_ours(g, ctx.store))
     mark = fence.Fence.of(loose, ctx.store, source=source.source.name, now=ctx.now)
     verdict = told.progress(source, R.FENCING, "scaling its gateway to 0")
@@ -163,7 +164,7 @@ def _next_fence(source: facts.SourceFacts, ctx: Context, record: records.Record)
 
 
 def _in_use(source: facts.SourceFacts, record: records.Record) -> SourcePlan:
-    claim, strangers = source.source.persistent_volume_claim, told.names(behind_fence.on_files(source))
+    claim, strangers = source.source.persistent_volume_claim, told.names(preconditions.on_files(source))
     message = (
         f"claim {claim!r} is mounted by {strangers}, of no gateway in the spec; add its workload there, or stop it"
     )

@@ -20,7 +20,18 @@ from sessionstore.engines import engine as engines
 from sessionstore.gateways import binding, fence, injection
 from sessionstore.kube import kinds
 from sessionstore.reconcile import queue
-from sessionstore.reconcile.store import credentials, facts, injecting, jobs, migration, records, steps, storage
+from sessionstore.reconcile.store import (
+    credentials,
+    facts,
+    injecting,
+    jobs,
+    migration,
+    records,
+    sources,
+    steps,
+    storage,
+    verdicts,
+)
 
 R = reasons.Reason
 
@@ -65,7 +76,7 @@ def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: 
     if missing and store.spec.suspend:
         return _observing_only(Plan(requeue=queue.Requeue(means.resync_s)))
     if missing:
-        return Plan(users=missing, verdicts=_first_verdicts(), requeue=queue.Requeue(0.0))
+        return Plan(users=missing, verdicts=verdicts.first_verdicts(), requeue=queue.Requeue(0.0))
     plan = _plan_with_users(store, seen, means, now)
     return (
         _observing_only(plan, tuple(live for live, _ in _fences(store, seen.gateways))) if store.spec.suspend else plan
@@ -75,8 +86,8 @@ def make_plan(store: api.SessionStore, seen: facts.Observed, means: Means, now: 
 def _plan_with_users(store: api.SessionStore, seen: facts.Observed, means: Means, now: datetime) -> Plan:
     """Plan in full, or say what in the spec forbids it."""
     if isinstance(seen.own_password, facts.Refused):
-        verdicts = {"CredentialsReady": _without_password(seen.own_password)}
-        return _blocked(store, seen, verdicts, queue.Requeue(min(5.0, means.resync_s)))
+        said = {"CredentialsReady": verdicts.without_password(seen.own_password)}
+        return _blocked(store, seen, said, queue.Requeue(min(5.0, means.resync_s)))
     try:
         return _full_plan(store, seen, means, _passwords(seen), now)
     except errors.SpecError as error:
@@ -87,12 +98,12 @@ def _plan_with_users(store: api.SessionStore, seen: facts.Observed, means: Means
 def _blocked(
     store: api.SessionStore,
     seen: facts.Observed,
-    verdicts: Mapping[str, conditions.Verdict],
+    said: Mapping[str, conditions.Verdict],
     requeue: queue.Requeue,
 ) -> Plan:
     """Change nothing until the spec is mended, but give back what is fenced: nobody knows how long that takes."""
     step = next((steps.LiftFence(live, mark) for live, mark in _fences(store, seen.gateways)), None)
-    return Plan(step=step, verdicts=verdicts, requeue=queue.Requeue(SOON_S) if step else requeue)
+    return Plan(step=step, verdicts=said, requeue=queue.Requeue(SOON_S) if step else requeue)
 
 
 def _full_plan(
@@ -101,15 +112,15 @@ def _full_plan(
     sync = _next_users(store, seen, means, passwords)
     ready = _answers(seen) and sync is None
     looked_at = injecting.look(store, seen, means.engine, ready=ready)
-    sources = _plan_sources(store, seen, means, looked_at, now, ready)
-    remembered = _remembered(store, seen, sources)
+    planned = sources.plan_sources(sources.Surroundings(store, seen, means.image, looked_at, now, ready))
+    remembered = sources.remembered(store, seen, planned)
     grow = storage.next_growth(store, seen)
-    step = _first_step(sync, grow, _letting_go(store, seen, looked_at), sources)
-    verdicts = {
-        "Provisioned": _provisioned(store, seen, grow),
-        "CredentialsReady": _credentials_ready(sync, seen),
-        "Migrated": _migrated(store, sources),
-        **injecting.verdicts(store, looked_at, sources, seen),
+    step = _first_step(sync, grow, _letting_go(store, seen, looked_at, planned), planned)
+    said = {
+        "Provisioned": verdicts.provisioned(store, seen, grow),
+        "CredentialsReady": verdicts.credentials_ready(sync, seen),
+        "Migrated": verdicts.migrated(planned),
+        **injecting.verdicts(store, looked_at, planned, seen),
     }
     objects = (
         *_children(store, seen, means, passwords),
@@ -119,88 +130,19 @@ def _full_plan(
     return Plan(
         forget=_forgettable(store, seen, means),
         objects=objects,
-        injections=injecting.injections(looked_at, sources),
+        injections=injecting.injections(looked_at, planned),
         step=step,
-        verdicts=verdicts,
-        sources=sources,
-        requeue=queue.Requeue(means.resync_s if step is None and _is_settled(verdicts, sources) else SOON_S),
+        verdicts=said,
+        sources=planned,
+        requeue=queue.Requeue(means.resync_s if step is None and _is_settled(said, planned) else SOON_S),
     )
-
-
-def _plan_sources(
-    store: api.SessionStore,
-    seen: facts.Observed,
-    means: Means,
-    looked_at: tuple[injecting.Look, ...],
-    now: datetime,
-    ready: bool,
-) -> dict[str, migration.SourcePlan]:
-    """Plan each source; where several lie under one gateway, one fence serves all, so each waits until all can go."""
-    contexts = {}
-    for source in seen.sources:
-        mounting = _mounting(source, looked_at)
-        # A gateway that is not there may be one that mounts this claim: nothing is copied behind its back.
-        judged = (*mounting, *(look for look in looked_at if look.facts.live is None))
-        contexts[source.source.name] = migration.Context(
-            store=store,
-            image=means.image,
-            now=now,
-            workloads=tuple(look.facts for look in mounting),
-            obstacle=next((look.obstacle for look in judged if look.obstacle), None),
-            injected=all(look.is_injected for look in mounting),
-            store_ready=ready,
-        )
-    known = {source.source.name: _known(store, source, seen, looked_at) for source in seen.sources}
-    first = {name: migration.plan_source(known[name], ctx) for name, ctx in contexts.items()}
-    return {
-        name: migration.plan_source(known[name], replace(ctx, waits_for=_stuck_peer(name, contexts, first)))
-        for name, ctx in contexts.items()
-    }
-
-
-def _mounting(source: facts.SourceFacts, looked_at: tuple[injecting.Look, ...]) -> list[injecting.Look]:
-    return [look for look in looked_at if source.source.persistent_volume_claim in look.claims]
-
-
-def _known(
-    store: api.SessionStore, source: facts.SourceFacts, seen: facts.Observed, looked_at: tuple[injecting.Look, ...]
-) -> facts.SourceFacts:
-    """Return a source with what is remembered of it, and what has become of it since."""
-    if source.source.persistent_volume_claim in _let_go(store, seen):
-        return replace(source, record=None)
-    return injecting.with_delta(source, _mounting(source, looked_at))
-
-
-def _stuck_peer(
-    name: str, contexts: Mapping[str, migration.Context], plans: Mapping[str, migration.SourcePlan]
-) -> str | None:
-    """Name a source under one of the same gateways that cannot be fenced for now."""
-    mine = {gateway.gateway.name for gateway in contexts[name].workloads}
-    for other, ctx in contexts.items():
-        shares = other != name and mine & {gateway.gateway.name for gateway in ctx.workloads}
-        if shares and plans[other].phase in migration.NOT_READY and not plans[other].record.is_cut_over:
-            return other
-    return None
-
-
-def _let_go(store: api.SessionStore, seen: facts.Observed) -> frozenset[str]:
-    """Return the claims of gateways that are being released: their pods write to files again."""
-    released = (w for w in seen.released if injection.holds_parts(w, store.metadata.name))
-    return frozenset(claim for workload in released for claim in fence.claims_of(workload))
-
-
-def _remembered(
-    store: api.SessionStore, seen: facts.Observed, sources: Mapping[str, migration.SourcePlan]
-) -> dict[str, records.Record]:
-    kept = {name: record for name, record in seen.records.items() if record.claim not in _let_go(store, seen)}
-    return {**kept, **{name: plan.record for name, plan in sources.items()}}
 
 
 def _first_step(
     sync: engines.SyncUsers | None,
     grow: steps.GrowClaim | None,
     letting_go: Iterator[steps.Step],
-    sources: Mapping[str, migration.SourcePlan],
+    planned: Mapping[str, migration.SourcePlan],
 ) -> steps.Step | None:
     """Choose the one step of this pass. Order is meaning.
 
@@ -208,7 +150,7 @@ def _first_step(
     and again, growth and releases, last, so that it keeps nothing else from being done.
     """
     given_back = list(letting_go)
-    migrating = [plan.step for plan in sources.values() if plan.step is not None]
+    migrating = [plan.step for plan in planned.values() if plan.step is not None]
     lifts = [step for step in (*given_back, *migrating) if isinstance(step, steps.LiftFence)]
     synced = [steps.SyncUsers(sync)] if sync is not None else []
     grown = [grow] if grow is not None and grow.refusal is None else []
@@ -216,7 +158,10 @@ def _first_step(
 
 
 def _letting_go(
-    store: api.SessionStore, seen: facts.Observed, looked_at: tuple[injecting.Look, ...]
+    store: api.SessionStore,
+    seen: facts.Observed,
+    looked_at: tuple[injecting.Look, ...],
+    planned: Mapping[str, migration.SourcePlan],
 ) -> Iterator[steps.Step]:
     """Find what must be given back: of workloads that are gateways no more, and fences that no source will lift."""
     for workload in seen.released:
@@ -225,11 +170,7 @@ def _letting_go(
             yield steps.LiftFence(workload, stale)
         elif injection.holds_parts(workload, store.metadata.name):
             yield steps.ReleaseWorkload(workload, store.metadata.name)
-    open_ones = {
-        source.source.persistent_volume_claim
-        for source in seen.sources
-        if source.record is None or source.record.finished_at is None
-    }
+    open_ones = {plan.record.claim for plan in planned.values() if plan.record.minds_fence}
     for look in looked_at:
         for live, mark in _fences(store, (look.facts,)):
             # Its source left the spec, or is done; or an earlier store of this name has put it up.
@@ -273,11 +214,11 @@ def _answers(seen: facts.Observed) -> bool:
     return isinstance(seen.engine, engines.EngineFacts)
 
 
-def _is_settled(verdicts: Mapping[str, conditions.Verdict], sources: Mapping[str, migration.SourcePlan]) -> bool:
+def _is_settled(said: Mapping[str, conditions.Verdict], planned: Mapping[str, migration.SourcePlan]) -> bool:
     """Return whether nothing is awaited: no condition keeps the store from being ready, no migration is under way."""
-    is_ready = all(verdicts[kind].status != "False" for kind in conditions.FOLDED)
-    is_under_way = any(plan.phase in migration.UNDER_WAY for plan in sources.values())
-    return is_ready and verdicts["Degraded"].status != "True" and not is_under_way
+    is_ready = all(said[kind].status != "False" for kind in conditions.FOLDED)
+    is_under_way = any(plan.phase in migration.UNDER_WAY for plan in planned.values())
+    return is_ready and said["Degraded"].status != "True" and not is_under_way
 
 
 # -- credentials --------------------------------------------------------------------------------
@@ -297,62 +238,6 @@ def _forgettable(store: api.SessionStore, seen: facts.Observed, means: Means) ->
     """Leave a removed gateway's user alone for as long as a pod still mounts its binding."""
     unwanted = seen.credentials.passwords.keys() - _wanted_users(store, means)
     return frozenset(name for name in unwanted if binding.secret_name(store.metadata.name, name) not in seen.mounted)
-
-
-def _first_verdicts() -> dict[str, conditions.Verdict]:
-    creating = conditions.Verdict("False", R.CREATING, "passwords are being generated")
-    return {"CredentialsReady": creating, "Provisioned": creating}
-
-
-def _without_password(refused: facts.Refused) -> conditions.Verdict:
-    reason = R.SECRET_INVALID if refused.forbidden else R.SECRET_NOT_FOUND
-    return conditions.Verdict("False", reason, f"auth.existingSecret: {refused.message}")
-
-
-def _credentials_ready(sync: engines.SyncUsers | None, seen: facts.Observed) -> conditions.Verdict:
-    if isinstance(seen.engine, engines.Unreachable) and seen.engine.reason == "auth":
-        return conditions.Verdict("False", R.USERS_OUT_OF_SYNC, seen.engine.message)
-    if sync is not None:
-        return conditions.Verdict("False", R.USERS_OUT_OF_SYNC, "the store's users are being brought in line")
-    if seen.engine is None:
-        return conditions.Verdict("Unknown", R.DEPENDENCY_NOT_READY, "the store is not up yet")
-    return conditions.Verdict("True", R.CREDENTIALS_READY, "every user can log in")
-
-
-# -- the store itself ---------------------------------------------------------------------------
-
-
-def _provisioned(store: api.SessionStore, seen: facts.Observed, grow: steps.GrowClaim | None) -> conditions.Verdict:
-    if grow is not None and grow.refusal is not None:
-        return grow.refusal
-    if isinstance(seen.engine, engines.Unreachable):
-        return _unreachable(store, seen.engine)
-    if seen.engine is not None:
-        fault = seen.engine.persistence_fault
-        return conditions.Verdict(
-            "True", R.PROVISIONED, f"{seen.engine.version} answers" + (f"; {fault}" if fault else "")
-        )
-    if seen.trouble is not None:
-        return conditions.Verdict("False", seen.trouble.reason, seen.trouble.message)
-    return conditions.Verdict("False", R.CREATING, "the store's pod is coming up")
-
-
-def _unreachable(store: api.SessionStore, found: engines.Unreachable) -> conditions.Verdict:
-    """A store that has never answered is on its way: its Service takes a moment to lead to a pod that is ready."""
-    known = conditions.find(store.status.conditions, "Provisioned")
-    is_new = known is None or known.reason == R.CREATING
-    reason = R.CREATING if is_new and found.reason in ("connection", "loading") else R.ENGINE_UNREACHABLE
-    return conditions.Verdict("False", reason, found.message)
-
-
-def _migrated(store: api.SessionStore, sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict:
-    """Fold the sources: the first that is not done speaks for all."""
-    if not sources:
-        return conditions.Verdict("True", R.NO_MIGRATION, "no migration.sources are named")
-    open_ones = [plan.verdict for plan in sources.values() if plan.verdict.status != "True"]
-    if open_ones:
-        return open_ones[0]
-    return conditions.Verdict("True", R.MIGRATED, "; ".join(plan.verdict.message for plan in sources.values()))
 
 
 def _observing_only(plan: Plan, held: tuple[kinds.Manifest, ...] = ()) -> Plan:

@@ -27,18 +27,34 @@ class Record:
     """One source's migration so far. Times are RFC 3339 text; summaries are the Job's outcome.
 
     Attributes:
+        precopies: how many copies were made while the gateway ran.
+        precopied: summary of the last of them.
+        precopied_at: when it ended, once no further one is worth its while before the fence.
+        precopy_round: how many were made in a row, each since the one before took long.
+        replicas: what the gateway had before it was fenced; on its files it had no more.
         attempt: number of the current copy; a copy that something wrote into is done again.
         breaks: how often the fence was broken since it was put up.
-        generations: of the gateways' workloads, when the current copy began.
+        generations: of the gateways' workloads, when the current copy or export began.
         copied: summary of a copy that was verified, while nothing has touched the source since.
         deltas: how often a gateway was found on its files after the cutover; each is one more copy.
         deltas_done: how many of those copies are done.
+        rollback_at: since when a rollback holds the gateway; None where none does.
+        exports: how many exports were given up, or have served their purpose.
+        exported: summary of an export that was proven, while nothing has written to the store since.
+        rolled_back_at: when a gateway served from its files again; a new migration forgets it.
+        rollbacks: how often that was; what was found before each is found anew.
+        finalized_at: when what is kept for a way back was dropped.
     """
 
     claim: str
     path: str
     planned: Mapping[str, Any] | None = None
     node: str | None = None
+    precopies: int = 0
+    precopied: Mapping[str, Any] | None = None
+    precopied_at: str | None = None
+    precopy_round: int = 0
+    replicas: int | None = None
     fenced_at: str | None = None
     attempt: int = 1
     breaks: int = 0
@@ -49,12 +65,48 @@ class Record:
     pause_s: float | None = None
     deltas: int = 0
     deltas_done: int = 0
+    rollback_at: str | None = None
+    exports: int = 0
+    exported: Mapping[str, Any] | None = None
+    rolled_back_at: str | None = None
+    rollbacks: int = 0
+    finalized_at: str | None = None
     failure: Failure | None = None
 
     @property
     def is_cut_over(self) -> bool:
         """Whether the store, not the volume, is what counts."""
         return self.cut_over_at is not None
+
+    @property
+    def delta_attempt(self) -> int:
+        """Number of the Job that copies what came to files after the cutover."""
+        return self.attempt + self.deltas
+
+    @property
+    def minds_fence(self) -> bool:
+        """Whether a fence may stand for this source: it is to be migrated still, or is being rolled back."""
+        return self.finished_at is None or self.rollback_at is not None
+
+    @property
+    def awaits_delta(self) -> bool:
+        """Whether files hold what was written after the cutover, and is not in the store yet."""
+        return self.deltas > self.deltas_done
+
+    def after_rollback(self, now: str, pause_s: float | None) -> Record:
+        """Return what is remembered once the gateway is on its files: what was done, and what keeps Jobs apart."""
+        return Record(
+            claim=self.claim,
+            path=self.path,
+            node=self.node,
+            precopies=self.precopies,
+            attempt=self.attempt + self.deltas + 1,
+            exports=self.exports + 1,
+            rollbacks=self.rollbacks + 1,
+            rolled_back_at=now,
+            exported=self.exported,
+            pause_s=pause_s,
+        )
 
 
 def to_data(record: Record) -> str:

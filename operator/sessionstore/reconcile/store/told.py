@@ -55,10 +55,15 @@ def job_ended(source: facts.SourceFacts, job: facts.JobFacts) -> conditions.Verd
 
 def planned(source: facts.SourceFacts, store: api.SessionStore, record: records.Record) -> conditions.Verdict:
     """Say what the plan Job found, and what to do next where that is the user's to decide."""
-    migration = store.spec.migration
-    runs = migration is not None and migration.mode == api.MigrationMode.RUN
+    mode = store.spec.migration.mode if store.spec.migration is not None else api.MigrationMode.PLAN
     found = _counts(record.planned) if record.planned else "not inspected yet"
-    return progress(source, R.PLANNED, f"found {found}" + ("" if runs else "; set migration.mode to Run to migrate"))
+    return progress(source, R.PLANNED, f"found {found}{_NEXT.get(mode, '')}")
+
+
+_NEXT = {
+    api.MigrationMode.PLAN: "; set migration.mode to Run to migrate",
+    api.MigrationMode.FINALIZE: "; it was not migrated, so there is nothing to finalize: set migration.mode to Run",
+}
 
 
 def _counts(summary: Mapping[str, Any]) -> str:
@@ -68,7 +73,24 @@ def _counts(summary: Mapping[str, Any]) -> str:
 
 
 def migrated(record: records.Record) -> conditions.Verdict:
-    pause = f"; the gateway paused for {record.pause_s} s" if record.pause_s is not None else ""
-    return conditions.Verdict(
-        "True", R.MIGRATED, f"{_counts(record.copied or {}) or 'all'} migrated and verified{pause}"
-    )
+    """Say what is in the store now, and what it cost."""
+    found = _counts(record.copied or {}) or "all"
+    if record.finalized_at is not None:
+        return conditions.Verdict("True", R.FINALIZED, f"{found} migrated; what was kept for a way back is dropped")
+    return conditions.Verdict("True", R.MIGRATED, f"{found} migrated and verified{_pause(record)}")
+
+
+def _pause(record: records.Record) -> str:
+    if record.pause_s is None:
+        return ""
+    seconds = (record.copied or {}).get("seconds")
+    copied = f", of which the copy took {seconds} s" if seconds is not None else ""
+    return f"; the gateway paused for {record.pause_s} s{copied}"
+
+
+def rolled_back(source: facts.SourceFacts, record: records.Record) -> conditions.Verdict:
+    """Say that a gateway is on its files, with what the store had."""
+    pause = f"; it paused for {record.pause_s} s" if record.pause_s is not None else ""
+    found = f": {_counts(record.exported)} written as files and proven" if record.exported else ""
+    message = f"the gateway is on its files{found}{pause}; set migration.mode to Run to migrate anew"
+    return progress(source, R.ROLLED_BACK, message)
