@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -34,7 +34,7 @@ from sessionstore.migrate.export.staging import Owner
 from sessionstore.migrate.patience import Patience
 from sessionstore.openclaw.problems import SourceError
 from sessionstore.sessions import SessionStorage, Store, open_store
-from sessionstore.sessions.exceptions import InvalidKey, SessionError
+from sessionstore.sessions.exceptions import ConfigurationError, InvalidKey, SessionError
 from sessionstore.sessions.record import check_agent
 
 LINE_EVERY_S = 5.0
@@ -173,14 +173,22 @@ def _answer(url: str | None, path: str, options: Options, outlet: _Outlet) -> No
 
 
 async def _work(url: str | None, path: str, options: Options, source_name: str | None) -> Exported:
-    storage = SessionStorage.from_url(url) if url else SessionStorage.from_environment()
-    async with open_store(storage) as store:
+    async with open_store(_origin(url, path)) as store:
         with _watching() as watch:
             found = await _export(store, path, options, watch)
         if source_name:
             body = json.dumps(found.document()).encode()
             await options.patience.of(lambda: store.put_document(f"migration/{source_name}/export", body))
     return found
+
+
+def _origin(url: str | None, path: str) -> SessionStorage:
+    """Read which store is asked for; being looked at keeps no session alive. Raises: ConfigurationError."""
+    found = SessionStorage.from_url(url) if url else SessionStorage.from_environment()
+    is_local = found.backend == "file" and found.directory().is_dir() and Path(path).is_dir()
+    if is_local and found.directory().samefile(path):
+        raise ConfigurationError(f"{path} is the store itself; name the store to export with URL, or --store")
+    return replace(found, count_uses=False)
 
 
 async def _export(store: Store, path: str, options: Options, watch: Watch) -> Exported:

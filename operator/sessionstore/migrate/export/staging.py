@@ -84,6 +84,8 @@ class Staging:
         """Rename what is staged into place; return where what was there is now. Repeated, it finishes.
 
         All that is staged is on the disk before the first rename.
+
+        Raises: MigrationError `Unfinished` where a rename fails; OSError before the first of them.
         """
         sync(self.home)
         ready = self.home / f"{_READY}.new"
@@ -91,7 +93,14 @@ class Staging:
         sync(self.home)
         ready.rename(self.home / _READY)
         sync(self.home)
-        backups = _carry_out(self, moves)
+        try:
+            backups = _carry_out(self, moves)
+        except OSError as error:
+            raise MigrationError(
+                "Unfinished",
+                f"{error.filename}: {error.strerror}; some of what was exported is in place, and some is not. Nothing "
+                "is lost: when the cause is gone, run the same command again, which finishes it",
+            ) from error
         self.discard()
         return backups
 

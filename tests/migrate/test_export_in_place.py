@@ -1,0 +1,261 @@
+"""A rollback: the export takes the place of the old files, which stay beside; a kill loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from sessionstore.migrate.errors import MigrationError
+from sessionstore.migrate.export import run as export
+from sessionstore.migrate.export.report import Exported
+from sessionstore.migrate.export.run import Format, Options
+from sessionstore.migrate.patience import Patience
+from sessionstore.sessions import SessionKey, open_store
+from tests.file.children import Fault, Outcome, struck, without_rights
+from tests.migrate import states
+from tests.migrate.conftest import run
+
+HOME = "/home/node/.openclaw"
+KEY = SessionKey("main", "agent:main:main")
+DELETED = SessionKey("main", "agent:main:signal:group:AbC+/dEf==")
+LINE = b'{"type":"message","id":"after the cutover"}'
+STAMP = "2026-11-21T17-30-00"
+ASIDE = [f"agents/{agent}/sessions.before-{STAMP}Z" for agent in ("main", "work")]
+
+_runs = (f"run-{number}" for number in itertools.count())
+Digests = Mapping[str, str]
+
+
+@pytest.fixture
+def moved(real: Path, tmp_path: Path) -> str:
+    """The URL of a store that went on where the real state directory ended: a line more, a session less, a new one."""
+    url = f"directory://{tmp_path}/store"
+    assert run("migrate", real, "--to", url).status == 0
+
+    async def go_on() -> None:
+        async with open_store(url) as store:
+            await store.append(KEY, [LINE])
+            await store.delete(DELETED)
+            await store.set(SessionKey("main", "agent:main:new"), {"sessionId": "new", "updatedAt": 1_795_200_000_000})
+
+    asyncio.run(go_on())
+    return url
+
+
+async def _export(url: str, root: Path, **fields: Any) -> Exported:
+    options = Options(
+        Format.OPENCLAW_FILES, Patience(0), next(_runs), STAMP, state_dir=PurePosixPath(HOME), in_place=True, **fields
+    )
+    async with open_store(url) as store:
+        return await export.to_directory(store, root, options, lambda phase, done: None)
+
+
+def _digests(folder: Path) -> Digests:
+    """Return file -> digest of everything below a directory."""
+    return {name: digest for name, (digest, _, _) in states.fingerprint(folder).items()}
+
+
+def _sessions(root: Path, agent: str = "main") -> Digests:
+    return _digests(root / "agents" / agent / "sessions")
+
+
+def _is_whole(root: Path, agent: str, old: Digests) -> bool:
+    """Tell whether the old sessions of an agent are somewhere, whole."""
+    folders = (root / "agents" / agent).glob("sessions*")
+    return any(_digests(folder) == old for folder in folders)
+
+
+def test_what_the_store_has_now_takes_the_place_of_the_old_files(real: Path, moved: str) -> None:
+    old = _sessions(real)
+
+    answer = run("export", moved, "--to", real, "--in-place", "--state-dir", HOME)
+
+    assert (answer.status, answer.document["outcome"], answer.document["sessions"]) == (0, "Exported", 11), answer
+    folder = real / "agents" / "main" / "sessions"
+    index = json.loads((folder / "sessions.json").read_bytes())
+    assert DELETED.key not in index and "agent:main:new" in index
+    stem = Path(index[KEY.key]["sessionFile"]).name
+    assert (folder / stem).read_bytes().endswith(LINE + b"\n")
+    aside = [Path(path) for path in answer.document["putAside"]]
+    assert [path.parent.name for path in aside] == ["main", "work"]
+    assert _digests(real / aside[0]) == old
+    assert sorted(path.name for path in real.iterdir()) == ["agents", "openclaw.json"]
+
+
+def test_what_is_no_session_is_carried_along(real: Path, moved: str) -> None:
+    folder = real / "agents" / "main" / "sessions"
+    (folder / "notes of a person.txt").write_text("keep")
+    (folder / "sessions.json.bak.1795000000000").write_text('{"old": {"sessionId": "x"}}')
+    (folder / "a.jsonl.lock").touch()
+    (folder / "link").symlink_to("nowhere")
+    old = _sessions(real)
+
+    found = asyncio.run(_export(moved, real))
+
+    new = _sessions(real)
+    beside = {name for name in old if "trajectory" in name or "skills-prompts" in name or name.startswith("notes")}
+    assert {name: new[name] for name in beside} == {name: old[name] for name in beside}
+    assert (folder / "link").readlink() == Path("nowhere")
+    assert {"sessions.json.bak.1795000000000", "a.jsonl.lock"} & set(new) == set()
+    assert found.carried == len([name for name in beside if (folder / name).is_file()]) + 1
+    assert run("inspect", real).document["sessions"] == 11
+
+
+def test_sessions_that_were_deleted_in_the_store_do_not_come_back(real: Path, moved: str) -> None:
+    async def delete_all_of_work() -> None:
+        async with open_store(moved) as store:
+            assert await store.invalidate(agent="work") == 1
+
+    asyncio.run(delete_all_of_work())
+
+    asyncio.run(_export(moved, real))
+
+    assert [path.name for path in (real / "agents" / "work" / "sessions").iterdir()] == ["sessions.json"]
+    assert (real / "agents" / "work" / "sessions" / "sessions.json").read_bytes() == b"{}"
+
+
+def test_an_agent_that_was_not_asked_for_is_left_alone(real: Path, moved: str) -> None:
+    before = states.fingerprint(real / "agents" / "main")
+
+    found = asyncio.run(_export(moved, real, agents=("work",)))
+
+    assert found.put_aside == (ASIDE[1],)
+    assert states.fingerprint(real / "agents" / "main") == before
+
+
+def test_a_second_rollback_keeps_what_the_first_put_aside(real: Path, moved: str) -> None:
+    old = _sessions(real)
+
+    found = [asyncio.run(_export(moved, real)) for _ in range(2)]
+
+    assert [each.put_aside for each in found] == [tuple(ASIDE), tuple(f"{path}-2" for path in ASIDE)]
+    assert _digests(real / ASIDE[0]) == old
+    assert _sessions(real) == _digests(real / f"{ASIDE[0]}-2")
+
+
+def test_a_store_that_moves_ends_it_and_nothing_is_replaced(
+    real: Path, moved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = states.fingerprint(real)
+    monkeypatch.setattr("sessionstore.migrate.export.writing.Writer.count_moving", _three)
+
+    with pytest.raises(MigrationError, match="nothing was replaced") as refused:
+        asyncio.run(_export(moved, real))
+
+    assert refused.value.reason == "StoreMoving"
+    assert _without_root(states.fingerprint(real)) == _without_root(before)
+
+
+async def _three(writer: object) -> int:
+    return 3
+
+
+def _without_root(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (digest, mode) for name, (digest, mode, _) in found.items()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_the_gateways_own_user_can_do_it(real: Path, moved: str, tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    for path in (real, *real.rglob("*"), *(tmp_path / "store").rglob("*"), tmp_path / "store"):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+
+    found = without_rights(lambda: _export(moved, real))
+
+    assert found.outcome == "Exported"
+    assert {path.lstat().st_uid for path in real.rglob("*")} == {65534}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_is_told_whom_to_run_as(real: Path, moved: str, tmp_path: Path) -> None:
+    async def refused() -> str:
+        with pytest.raises(MigrationError) as error:
+            await _export(f"directory://{tmp_path}/store", real)
+        return f"{error.value.reason}: {error.value}"
+
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    for path in ((tmp_path / "store"), *(tmp_path / "store").rglob("*")):
+        os.chown(path, 65534, 65534)
+    os.chown(real, 0, 0)
+    real.chmod(0o755)
+
+    assert without_rights(refused).startswith("PermissionDenied: ")
+
+
+def test_a_link_in_the_place_of_a_directory_is_not_followed(real: Path, moved: str, tmp_path: Path) -> None:
+    (real / "agents" / "work").rename(tmp_path / "elsewhere")
+    (real / "agents" / "work").symlink_to(tmp_path / "elsewhere")
+    before = states.fingerprint(tmp_path / "elsewhere")
+
+    with pytest.raises(MigrationError, match="is not followed"):
+        asyncio.run(_export(moved, real))
+
+    assert states.fingerprint(tmp_path / "elsewhere") == before
+
+
+def _points(act: Callable[[int], Outcome], count: int) -> list[int]:
+    """Return `count` numbers of system calls, spread over all there are."""
+    most = 1
+    while act(most) is not Outcome.DONE:
+        most *= 2
+    few, many = most // 2, most
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if act(middle) is Outcome.DONE else (middle, many)
+    return sorted({number * many // count for number in range(count)})
+
+
+def test_killed_at_any_system_call_nothing_is_lost_and_the_next_run_finishes(
+    real: Path, moved: str, tmp_path: Path, count: Callable[[int, int], int]
+) -> None:
+    old = {agent: _sessions(real, agent) for agent in ("main", "work")}
+    asyncio.run(_export(moved, shutil.copytree(real, tmp_path / "done")))
+    new = {agent: _sessions(tmp_path / "done", agent) for agent in ("main", "work")}
+    root = tmp_path / "root"
+
+    def act(number: int) -> Outcome:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(real, root, symlinks=True)
+        return struck(lambda: _export(moved, root), number, Fault.KILL)
+
+    for number in _points(act, count(12, 500)):
+        assert act(number) is Outcome.KILLED
+        for agent in old:
+            assert _is_whole(root, agent, old[agent]), number
+
+        found = asyncio.run(_export(moved, root))
+
+        assert found.outcome == "Exported"
+        for agent in old:
+            assert _sessions(root, agent) == new[agent], number
+            assert _is_whole(root, agent, old[agent]), number
+        assert sorted(path.name for path in root.iterdir()) == ["agents", "openclaw.json"]
+
+
+def test_a_disk_that_is_full_leaves_everything_as_it_was(
+    real: Path, moved: str, tmp_path: Path, count: Callable[[int, int], int]
+) -> None:
+    before = _without_root(states.fingerprint(real))
+    root = tmp_path / "root"
+
+    def act(number: int) -> Outcome:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(real, root, symlinks=True)
+        return struck(lambda: _export(moved, root), number, Fault.FULL)
+
+    failed = 0
+    for number in range(0, 60, 60 // count(10, 60)):
+        if act(number) is Outcome.FAILED:
+            failed += 1
+            assert _without_root(states.fingerprint(root)) == before, number
+    assert failed > 5
