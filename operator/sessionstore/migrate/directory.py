@@ -68,7 +68,9 @@ class DirectorySource:
         self._tree.refresh()
         for folder in self._findings.folders:
             for part in _parts(folder):
-                if not isinstance(part, Problem) and _name(part) not in named:
+                if isinstance(part, BadEntry):
+                    yield SetAside(_problem(folder.path, part), part.blob, is_archive=True)
+                elif not isinstance(part, Problem) and _name(part) not in named:
                     yield _archive(part)
 
     def problems(self) -> Iterator[Problem]:
@@ -151,7 +153,7 @@ def _entries(index: Index) -> Iterator[RawEntry | BadEntry]:
         yield BadEntry(index.agent or record.DEFAULT_AGENT, None, Held(b""), error.reason, str(error))
 
 
-def _parts(folder: Folder) -> Iterator[Part | Problem]:
+def _parts(folder: Folder) -> Iterator[Part | Problem | BadEntry]:
     try:
         yield from folder.parts()
     except Refused as error:
@@ -167,13 +169,17 @@ def _beside(folder: Folder) -> int:
 
 def _item(index: Index, found: RawEntry | BadEntry) -> SourceSession | SetAside:
     if isinstance(found, BadEntry):
-        key_text = None if found.key is None else _shown(found.key)
-        return SetAside(Problem(index.path, found.reason, found.detail, printable(found.agent), key_text), found.blob)
+        return SetAside(_problem(index.path, found), found.blob)
     try:
         return _session(index, found)
     except (Refused, InvalidKey, InvalidEntry) as error:
         agent, key_text = printable(found.agent), _shown(found.key)
         return SetAside(Problem(index.path, reason_of(error), str(error), agent, key_text), Held(found.raw))
+
+
+def _problem(path: str, found: BadEntry) -> Problem:
+    key_text = None if found.key is None else _shown(found.key)
+    return Problem(path, found.reason, found.detail, printable(found.agent), key_text)
 
 
 def _session(index: Index, found: RawEntry) -> SourceSession:

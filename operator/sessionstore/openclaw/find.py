@@ -5,7 +5,7 @@ The order is docs/design/0014-migration.md's, "Places". Each layout is a module 
 
 from __future__ import annotations
 
-from sessionstore.openclaw import agent_folders, files, state_dir
+from sessionstore.openclaw import agent_folders, databases, files, state_dir
 from sessionstore.openclaw.reader import Findings
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.tree import Tree
@@ -24,6 +24,9 @@ def find(
 
     Raises: SourceError, with reason `NothingFound` for a directory without any place for sessions.
     """
-    problems = state_dir.find(tree, max_file_bytes).problems
+    # The databases that it does not read, `databases` does.
+    problems = tuple(
+        p for p in state_dir.find(tree, max_file_bytes).problems if not p.path.endswith(databases.DATABASE)
+    )
     found = agent_folders.find(tree, scratch, max_file_bytes)
-    return Findings(found.indexes, found.folders, problems)
+    return databases.add(Findings(found.indexes, found.folders, problems), tree, scratch, max_file_bytes)

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sessionstore.openclaw import files, names
+from sessionstore.openclaw import files, names, packed, zstd
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.names import FileKind
+from sessionstore.openclaw.packed import Packed
 from sessionstore.openclaw.problems import Problem, Reason
+from sessionstore.openclaw.reader import BadEntry
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.tree import Kind, Tree, printable
 
@@ -57,13 +59,13 @@ class FileFolder:
     agent: str
     max_file_bytes: int = files.DEFAULT_MAX_FILE_BYTES
     is_ours: bool = True
-    known: Callable[[str], bool] = names.is_index
+    known: Callable[[str], bool] = names.is_read_elsewhere
 
     @property
     def path(self) -> str:
         return printable(self.folder or ".")
 
-    def parts(self) -> Iterator[FilePart | Problem]:
+    def parts(self) -> Iterator[FilePart | Packed | Problem | BadEntry]:
         """Go through transcripts and archives, and what stands in the place of one."""
         for name, kind in sorted_names(self.tree, self.folder, self.scratch):
             stands_for = names.kind_of(name)
@@ -83,7 +85,9 @@ class FileFolder:
         """Count what is no part of any conversation."""
         return sum(names.kind_of(name) is FileKind.BESIDE for name, _ in self.tree.names(self.folder))
 
-    def _part(self, name: str, kind: FileKind) -> FilePart:
+    def _part(self, name: str, kind: FileKind) -> FilePart | Packed | BadEntry:
+        if name.endswith(zstd.SUFFIX):
+            return packed.archive(self.tree, self.folder, name, self.agent, self.max_file_bytes)
         stem = name.removesuffix(names.TRANSCRIPT_SUFFIX) if kind is FileKind.TRANSCRIPT else None
         return FilePart(self.tree, self.folder, name, self.agent, stem, self.max_file_bytes)
 

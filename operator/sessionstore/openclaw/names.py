@@ -1,6 +1,6 @@
-"""What OpenClaw's file names say, of the files era (up to 2026.7.1-2). Pure.
+"""What OpenClaw's file names say: of the files era (up to 2026.7.1-2), and beside the databases since 2026.8. Pure.
 
-Source: state directories that OpenClaw 2026.7.1-2 wrote; tests/fixtures/openclaw holds one.
+Source: state directories that OpenClaw 2026.7.1-2 and 2026.9.6 wrote; tests/fixtures/openclaw holds some.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from enum import Enum
 INDEX = "sessions.json"
 TRANSCRIPT_SUFFIX = ".jsonl"
 
-_ARCHIVE = re.compile(r".+\.jsonl\.(?:reset|deleted|bak)\.\d[\dTZ:.\-]*", re.DOTALL)
+COLD = "cold"
+"""A directory of transcripts that OpenClaw 2026.9 moved out of its database."""
+
+# From 2026.8 on the generation of the transcript stands behind the time, and the file may be compressed.
+_ARCHIVE = re.compile(r".+\.jsonl\.(?:reset|deleted|bak)\.\d[\dTZ:.\-]*(?:\.[0-9a-f]{32})?(?:\.zst)?", re.DOTALL)
 _ROTATED = re.compile(r".+\.json\.bak\.\d+", re.DOTALL)
 _BESIDE = re.compile(
     r"""
@@ -57,6 +61,11 @@ def kind_of(name: str) -> FileKind:
 def is_index(name: str) -> bool:
     """Tell whether a name is an index, of now or of before."""
     return kind_of(name) in (FileKind.INDEX, FileKind.ROTATED)
+
+
+def is_read_elsewhere(name: str) -> bool:
+    """Tell whether a name in a sessions directory has a reader of its own."""
+    return is_index(name) or name == COLD
 
 
 def file_of(transcript_id: str) -> str:

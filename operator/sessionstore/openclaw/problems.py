@@ -45,6 +45,10 @@ class Reason(StrEnum):
     """A file among the sessions that OpenClaw 2026.7 does not write; it is not carried."""
     UNSUPPORTED_LAYOUT = "UnsupportedLayout"
     """Sessions may lie here in a form that this version does not read."""
+    DAMAGED_DATABASE = "DamagedDatabase"
+    """A database of OpenClaw 2026.8 or later is damaged; what can be read of it is carried, all of it is kept."""
+    UNDECODABLE = "Undecodable"
+    """Compressed bytes that are damaged, that are not what their record says, or that far too much comes out of."""
     NOT_KEPT_BY_STORE = "NotKeptByStore"
     """The store has no place for archives; they stay in the source."""
 
@@ -87,7 +91,8 @@ class SourceError(Exception):
     """The source as a whole cannot be read: going on would take missing rights for missing sessions.
 
     Attributes:
-        reason: `PathNotFound`, `NotADirectory`, `PermissionDenied` or `SourceUnreadable`.
+        reason: `PathNotFound`, `NotADirectory`, `NothingFound`, `PermissionDenied`, `SourceUnreadable`, `ScratchFull`,
+            `PackageMissing` or `SQLiteTooOld`.
     """
 
     def __init__(self, reason: str, message: str) -> None:

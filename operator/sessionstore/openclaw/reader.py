@@ -36,7 +36,10 @@ class RawEntry:
 
 @dataclass(frozen=True, slots=True)
 class BadEntry:
-    """An entry that cannot be taken, or with `key` None an index as far as it cannot be taken apart."""
+    """An entry that cannot be taken, or with `key` None an index as far as it cannot be taken apart.
+
+    Of a folder: an archive, or a piece of a transcript, that cannot be taken.
+    """
 
     agent: str
     key: str | None
@@ -105,8 +108,11 @@ class Folder(Protocol):
     def path(self) -> str:
         """Where it is; printable."""
 
-    def parts(self) -> Iterator[Part | Problem]:
-        """Go through them, sorted by name, and through what cannot be taken. Raises: Refused, SourceError."""
+    def parts(self) -> Iterator[Part | Problem | BadEntry]:
+        """Go through them, sorted by name, and through what cannot be taken; a BadEntry where its bytes can be kept.
+
+        Raises: Refused, SourceError.
+        """
 
     def beside(self) -> int:
         """Count the files that are no part of any conversation. Raises: Refused, SourceError."""

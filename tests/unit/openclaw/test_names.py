@@ -30,7 +30,7 @@ ID = "6732d08c-b7c4-4713-8441-d87e624024a9"
         ("skills-prompts", FileKind.BESIDE),
         (".jsonl", FileKind.UNKNOWN),
         ("sessions.json.bak.1795169290837", FileKind.ROTATED),
-        (f"{ID}.jsonl.deleted.2026-11-20T10-07-57.629Z.3.zst", FileKind.UNKNOWN),
+        (f"{ID}.jsonl.deleted.2026-11-20T10-07-57.629Z.db845d45889442d0a76056fe7e669856.zst", FileKind.ARCHIVE),
         ("notes.txt", FileKind.UNKNOWN),
     ],
 )

@@ -1,0 +1,184 @@
+"""Finds the databases of OpenClaw 2026.8 and later, and what lies beside them; `find` calls it.
+
+A database goes before a `sessions.json` beside it, which is what the update left: OpenClaw does not read that again.
+Unless a session in the file has moved after all those of the database: then somebody went back to the older OpenClaw.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from sessionstore.openclaw import files, left_over, names
+from sessionstore.openclaw.agent_folders import listed
+from sessionstore.openclaw.files import FilePart
+from sessionstore.openclaw.folder import FileFolder
+from sessionstore.openclaw.json_index import JSONIndex
+from sessionstore.openclaw.left_over import IMPORTED_FOLDER, Behind, Beside, Cold, Imported
+from sessionstore.openclaw.problems import Problem, Reason, Refused
+from sessionstore.openclaw.reader import Findings, Folder, Index, RawEntry
+from sessionstore.openclaw.scratch import Scratch
+from sessionstore.openclaw.sqlite import DatabaseIndex
+from sessionstore.openclaw.sqlite_copy import Source
+from sessionstore.openclaw.sqlite_file import DatabaseFile
+from sessionstore.openclaw.sqlite_transcripts import Transcripts
+from sessionstore.openclaw.tree import Kind, Tree, printable
+
+DATABASE = "openclaw-agent.sqlite"
+DEFAULT_AGENT = "main"
+_SHARED = re.compile(r"(?:sessions|openclaw-agent)(?:\.[^/]+)?\.sqlite")
+"""In the state directory itself, where `session.store` is set to a file there: one for all agents, or one for each."""
+_OF_AGENT = re.compile(r"agent:([^:]+):.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a database is. `agent` is None where its keys tell."""
+
+    folder: str
+    name: str
+    agent: str | None
+    sessions: str
+
+    @property
+    def path(self) -> str:
+        """Of the database, in the tree."""
+        return files.joined(self.folder, self.name)
+
+
+def add(found: Findings, tree: Tree, scratch: Scratch, max_file_bytes: int) -> Findings:
+    """Add the databases to what was found in files. Raises: SourceError."""
+    problems = list(found.problems)
+    for place in _places(tree, problems):
+        found = _with(found, place, tree, scratch, max_file_bytes, problems)
+    return Findings(found.indexes, found.folders, tuple(problems))
+
+
+def _places(tree: Tree, problems: list[Problem]) -> list[Place]:
+    found = [_of_agent(child.name) for child in listed(tree, "agents", []) if child.kind is Kind.FOLDER]
+    found += [Place("", child.name, None, "") for child in tree.children() if _SHARED.fullmatch(child.name)]
+    return [place for place in found if _is_there(tree, place, problems)]
+
+
+def _of_agent(agent: str) -> Place:
+    return Place(f"agents/{agent}/agent", DATABASE, agent, f"agents/{agent}/sessions")
+
+
+def _is_there(tree: Tree, place: Place, problems: list[Problem]) -> bool:
+    try:
+        return tree.status(place.path) is not None
+    except Refused as error:
+        problems.append(error.problem(printable(place.folder), place.agent and printable(place.agent)))
+        return False
+
+
+def _with(
+    found: Findings, place: Place, tree: Tree, scratch: Scratch, max_file_bytes: int, problems: list[Problem]
+) -> Findings:
+    file = DatabaseFile(Source(tree, place.path, max_file_bytes), scratch)
+    try:
+        said = file.refresh().schema.agent
+        owner = place.agent or said or DEFAULT_AGENT
+    except Refused as error:
+        owner = place.agent or DEFAULT_AGENT
+        if error.reason is Reason.UNSUPPORTED_LAYOUT:
+            problems.append(error.problem(file.path, printable(owner)))
+            return found
+    return _Joining(found, place, tree, scratch, max_file_bytes, Transcripts(file, owner, place.sessions)).findings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Joining:
+    """One database, and what was found in files."""
+
+    found: Findings
+    place: Place
+    tree: Tree
+    scratch: Scratch
+    max_file_bytes: int
+    transcripts: Transcripts
+
+    def findings(self) -> Findings:
+        """Return what was found, with the database and what is beside it."""
+        index = self._index()
+        partner = next((other for other in self.found.indexes if self._is_partner(other)), None)
+        files_first = partner is not None and _newest_ms(partner) > index.newest_ms()
+        return Findings(self._indexes(index, partner, files_first), self._folders(files_first), self.found.problems)
+
+    def _index(self) -> DatabaseIndex:
+        owner = self.transcripts.agent
+        return DatabaseIndex(
+            self.transcripts.file, self.place.agent, self.transcripts, self._look_up, lambda key: _agent_of(key, owner)
+        )
+
+    def _look_up(self, entry: RawEntry, transcript_id: str) -> FilePart | Problem | None:
+        return left_over.file_named(self.tree, self.place.sessions, entry, transcript_id, self.max_file_bytes)
+
+    def _is_partner(self, index: Index) -> bool:
+        """Tell whether an index is the one that the update read into this database."""
+        if not isinstance(index, JSONIndex) or self.tree.status(index.file) is None:
+            return False
+        folder, _, name = index.file.rpartition("/")
+        stem = self.place.name.partition(".")[0]
+        return folder == self.place.sessions and (self.place.agent is not None or name.partition(".")[0] == stem)
+
+    def _indexes(self, index: DatabaseIndex, partner: Index | None, files_first: bool) -> tuple[Index, ...]:
+        indexes = list(self.found.indexes)
+        at = len(indexes) if partner is None else indexes.index(partner) + files_first
+        return (*indexes[:at], index, *indexes[at:])
+
+    def _folders(self, files_first: bool) -> tuple[Folder, ...]:
+        folders: list[Folder] = [
+            Beside(folder, self.transcripts, files_first) if self._holds_files(folder) else folder
+            for folder in self.found.folders
+        ]
+        behind = Behind(self.transcripts, self.tree, self.place.sessions, self.max_file_bytes)
+        folders.append(behind if files_first else self.transcripts)
+        parent = self.place.sessions.rpartition("/")[0]
+        imported, cold = files.joined(parent, IMPORTED_FOLDER), files.joined(self.place.sessions, names.COLD)
+        if self._is_folder(imported):
+            folders.append(Imported(self.tree, self.scratch, imported, *self._owned()))
+        if self._is_folder(cold):
+            folders.append(Cold(self.tree, self.scratch, cold, *self._owned()))
+        return tuple(folders)
+
+    def _owned(self) -> tuple[str, int, Transcripts]:
+        return self.transcripts.agent, self.max_file_bytes, self.transcripts
+
+    def _holds_files(self, folder: Folder) -> bool:
+        if isinstance(folder, Beside):
+            return self._holds_files(folder.folder)
+        return isinstance(folder, FileFolder) and folder.folder == self.place.sessions
+
+    def _is_folder(self, path: str) -> bool:
+        try:
+            self.tree.children(path)
+        except Refused as error:
+            return error.reason is not Reason.UNREADABLE
+        return True
+
+
+def _agent_of(key: str, owner: str) -> str:
+    match = _OF_AGENT.fullmatch(key)
+    return match[1] if match else owner
+
+
+def _newest_ms(index: Index) -> int:
+    """Return when the session of an index that moved last did. Raises: SourceError."""
+    newest = 0
+    try:
+        for entry in index.entries():
+            if isinstance(entry, RawEntry):
+                newest = max(newest, _updated_ms(entry.raw))
+    except Refused:
+        return newest
+    return newest
+
+
+def _updated_ms(raw: bytes) -> int:
+    try:
+        found = json.loads(raw).get("updatedAt")
+    except (ValueError, RecursionError, AttributeError):
+        return 0
+    return found if isinstance(found, int) else 0

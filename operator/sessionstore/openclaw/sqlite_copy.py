@@ -1,0 +1,133 @@
+"""Copies a database of a source into the scratch directory, so that SQLite never touches the source.
+
+SQLite writes where it reads: it recovers a log, makes a `-shm` file, rolls a journal back; on a read-only volume it
+fails, and told that the file does not change it passes over the log. So the files are copied, through `tree`, and
+the copy is opened. The `-shm` file stays behind: it is an index of the log, and SQLite makes it anew.
+
+A copy of a database in use is whole where its log was not begun anew meanwhile: what was written into the
+database while it was copied is still in the log, which is copied after it. Without a log, nothing may have changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sessionstore.openclaw.problems import Reason, Refused, SourceError
+from sessionstore.openclaw.scratch import Scratch
+from sessionstore.openclaw.tree import Tree
+
+LOG, JOURNAL = "-wal", "-journal"
+_ATTEMPTS = 5
+_CHUNK = 1024 * 1024
+_LOG_HEADER_BYTES = 32
+_USES_LOG = 2
+"""Bytes 18 and 19 of a database: the format's version, 2 with a write-ahead log (https://sqlite.org/fileformat2.html)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A database file of the source, with what belongs to it."""
+
+    tree: Tree
+    path: str
+    max_file_bytes: int
+
+    def chunks(self, suffix: str) -> Iterator[bytes]:
+        """Go through a file's bytes. Raises: Refused, SourceError."""
+        with self.tree.reading(self.path + suffix, self.max_file_bytes) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+
+    def has(self, suffix: str) -> bool:
+        """Tell whether there is such a file."""
+        return self.tree.status(self.path + suffix) is not None
+
+
+def copy(source: Source, scratch: Scratch) -> Path:
+    """Copy the database, its log and its journal; return where. Raises: Refused, SourceError."""
+    for _ in range(_ATTEMPTS):
+        before = _state(source)
+        target = scratch.path(".sqlite")
+        with _telling(source, target):
+            _copy_files(source, target)
+        if _state(source) == before:
+            return target
+        remove(target)
+    detail = f"it changed while it was copied, {_ATTEMPTS} times; stop the gateway, and run again"
+    raise Refused(Reason.UNREADABLE, detail)
+
+
+def remove(target: Path) -> None:
+    """Remove a copy, with what SQLite has put beside it."""
+    for suffix in ("", LOG, JOURNAL, "-shm"):
+        Path(f"{target}{suffix}").unlink(missing_ok=True)
+
+
+def _copy_files(source: Source, target: Path) -> None:
+    needed = sum(_size(source, suffix) for suffix in ("", LOG, JOURNAL))
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise _no_room(source, target, needed, free)
+    for suffix in ("", LOG, JOURNAL):
+        if not suffix or source.has(suffix):
+            _write(Path(f"{target}{suffix}"), source.chunks(suffix))
+
+
+def _write(target: Path, chunks: Iterator[bytes]) -> None:
+    with target.open("wb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+
+
+def _size(source: Source, suffix: str) -> int:
+    status = source.tree.status(source.path + suffix)
+    return status.st_size if status else 0
+
+
+@contextlib.contextmanager
+def _telling(source: Source, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        needed = sum(_size(source, suffix) for suffix in ("", LOG, JOURNAL))
+        raise _no_room(source, target, needed, shutil.disk_usage(target.parent).free) from error
+
+
+def _no_room(source: Source, target: Path, needed: int, free: int) -> SourceError:
+    return SourceError(
+        "ScratchFull",
+        f"{source.path} is copied to be read: {needed} bytes, and {target.parent.parent} has {free} free; "
+        "name a directory with more room by --scratch",
+    )
+
+
+def _state(source: Source) -> tuple[object, ...]:
+    """Return what is the same before and after where the copy between is whole."""
+    with source.tree.reading(source.path, source.max_file_bytes) as stream:
+        status = os.fstat(stream.fileno())
+        has_log = stream.read(20)[18:] == bytes([_USES_LOG, _USES_LOG])
+    return status.st_ino, _log_state(source) if has_log else _times(status), _journal_state(source)
+
+
+def _log_state(source: Source) -> tuple[object, ...]:
+    if not source.has(LOG):
+        return ()
+    with source.tree.reading(source.path + LOG, source.max_file_bytes) as stream:
+        return os.fstat(stream.fileno()).st_ino, stream.read(_LOG_HEADER_BYTES)
+
+
+def _journal_state(source: Source) -> tuple[int, ...]:
+    status = source.tree.status(source.path + JOURNAL)
+    return _times(status) if status else ()
+
+
+def _times(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
