@@ -42,6 +42,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "migrate": ("sessionstore.cli.migration", "Copy a state directory's sessions into a store."),
     "verify": ("sessionstore.cli.migration", "Prove that a store holds what a state directory holds."),
     "export": ("sessionstore.cli.export", "Write a store's sessions as files, or as a dump."),
+    "quarantine": ("sessionstore.cli.quarantine", "List, show, retry and drop what migrations set aside."),
+    "report": ("sessionstore.cli.reports", "Print what migrations left in the store."),
+    "finalize": ("sessionstore.cli.reports", "Drop what a migration keeps for a way back."),
     "operator": ("sessionstore.cli.operator", "Run the operator."),
     "crds": ("sessionstore.cli.crds", "Print the CustomResourceDefinitions."),
 }

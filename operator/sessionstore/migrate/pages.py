@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from sessionstore.migrate.keeper import Keeper
+from sessionstore.migrate.keeper import Keeper, document_name
+from sessionstore.sessions.exceptions import Unreadable
+from sessionstore.sessions.store import Store
 
 PAGE_ROWS = 1000
 PAGE_BYTES = 1024 * 1024
@@ -42,3 +44,22 @@ class Pages:
         if self._rows:
             await self._keeper.put(f"{self._name}/{self._number}", b"".join(self._rows))
             self._rows, self._bytes, self._number = [], 0, self._number + 1
+
+
+async def read_rows(store: Store, source_name: str, name: str) -> AsyncIterator[dict[str, Any]]:
+    """Go through the rows that a run left, a page in memory at a time. Raises: Unreadable, Unavailable."""
+    number = 0
+    while (page := await store.get_document(document_name(source_name, f"{name}/{number}"))) is not None:
+        for line in page.rstrip(b"\n").split(b"\n"):
+            yield _row(line, f"{name}/{number}")
+        number += 1
+
+
+def _row(line: bytes, page: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"the document {page} of this migration holds a line that is no JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise Unreadable(f"the document {page} of this migration holds a line that is no JSON object")
+    return row
