@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -77,11 +78,135 @@ def small(root: Path) -> Path:
     return root
 
 
+def charts(root: Path) -> Path:
+    """Make what both popular Helm charts do: an index that is a file named `sessions`, agents mixed, in the root."""
+    work = State(root, agent="work")
+    work.file("id-work.jsonl", HEADER + b"\n" + TURN + b"\n")
+    write(root / "openclaw.json", b"{ // by hand\n session: {store: '/home/node/.openclaw/sessions',},}\n")
+    write(root / "sessions", entries({"agent:main:a": "id-a", "agent:work:b": "id-work", "global": "id-g"}))
+    write(root / "id-a.jsonl", HEADER + b"\n" + TURN + b"\n")
+    write(root / "id-g.jsonl", HEADER + b"\n")
+    write(root / "lost.jsonl", HEADER + b"\n")
+    write(root / "id-a.jsonl.reset.2026-11-20T10-07-57.629Z", TURN + b"\n")
+    return root
+
+
+def template(root: Path) -> Path:
+    """Make an index for each agent, at a path with the agent in it."""
+    write(
+        root / "openclaw.json",
+        b'{"session":{"store":"~/.openclaw/stores/{agentId}.json"},"agents":{"list":[{"id":"Work"}]}}',
+    )
+    write(root / "stores" / "work.json", entries({"agent:work:a": "id-a"}))
+    write(root / "stores" / "other.json", entries({"agent:other:a": "id-b"}))
+    write(root / "stores" / "id-a.jsonl", HEADER + b"\n")
+    write(root / "agents" / "other" / "sessions" / "id-b.jsonl", HEADER + b"\n" + TURN + b"\n")
+    return root
+
+
+def rotated(root: Path) -> Path:
+    """Make indexes of before, with no current one: the newest has a later state of one session."""
+    state = State(root)
+    state.file("sessions.json.bak.1795169290837", entries({"agent:main:a": "id-a", "agent:main:b": "id-b"}))
+    state.file("sessions.json.bak.999169290837", entries({"agent:main:a": "id-old", "agent:main:c": "id-c"}))
+    for stem in ("id-a", "id-b", "id-c", "id-old"):
+        state.file(f"{stem}.jsonl", HEADER + b"\n" + b'{"of":"%s"}\n' % stem.encode())
+    return root
+
+
+def legacy(root: Path) -> Path:
+    """Make the directory of before 2026, which has no agents."""
+    write(root / "sessions" / "sessions.json", entries({"main": "id-a", "agent:main:b": "id-b"}))
+    for stem in ("id-a", "id-b", "lost"):
+        write(root / "sessions" / f"{stem}.jsonl", HEADER + b"\n")
+    return root
+
+
+def escaped(root: Path) -> Path:
+    """Make a `sessions.d` with escaped keys, one of which begins with a dot."""
+    return _directory(root, {"agent%3Amain%3Aa%2Fb.json": "id-a", "100%25%5c.json": "id-b", ".hidden.json": "id-c"})
+
+
+def stamped(root: Path) -> Path:
+    """Make a `sessions.d` with keys in base64url, one long, and the stamp that says that it is whole."""
+    long = b"agent:main:" + b"x" * 200
+    name = base64.urlsafe_b64encode(b"agent:main:\xc3\xa4?>").decode().rstrip("=")
+    hashed = base64.urlsafe_b64encode(hashlib.sha256(long).digest()).decode().rstrip("=")
+    folder = root / "agents" / "main" / "sessions" / "sessions.d"
+    write(
+        folder / "state.json",
+        b'{"kind":"openclaw-session-store-directory","layoutVersion":1,"version":3,"updatedAt":1}',
+    )
+    write(folder / "entries" / f"session-{name}.json", entry("id-a"))
+    write(folder / "entries" / f"session-hash-{hashed}.json", b'{"sessionKey":"%s","entry":%s}' % (long, entry("id-b")))
+    write(folder.parent / "id-a.jsonl", HEADER + b"\n")
+    write(folder.parent / "id-b.jsonl", HEADER + b"\n" + TURN + b"\n")
+    return root
+
+
+def dashed(root: Path) -> Path:
+    """Make a `sessions.d` with a directory for each key, its colons written as dashes; one entry knows better."""
+    inside = b'{"sessionId":"id-b","updatedAt":1,"sessionKey":"agent:main:b--b"}'
+    _directory(root, {"agent--main--a/meta.json": "id-a"})
+    write(root / "agents" / "main" / "sessions" / "sessions.d" / "agent--main--b--b" / "meta.json", inside)
+    write(root / "agents" / "main" / "sessions" / "id-b.jsonl", HEADER + b"\n")
+    return root
+
+
+def archived(root: Path) -> Path:
+    """Make sessions that were archived, beside one that was not."""
+    state = State(root)
+    state.session("agent:main:here")
+    gone = b'{"sessionId":"id-x","updatedAt":5,"archivedReason":"done with it","sessionFile":"sessions/id-x.jsonl"}'
+    write(root / "archived" / "archived-store.json", b'{"agent:main:gone":' + gone + b"}")
+    write(root / "archived" / "sessions" / "id-x.jsonl", HEADER + b"\n" + TURN + b"\n")
+    write(root / "archived" / "sessions" / "lost.jsonl", HEADER + b"\n")
+    return root
+
+
+def _directory(root: Path, files: Mapping[str, str]) -> Path:
+    folder = root / "agents" / "main" / "sessions"
+    for name, stem in files.items():
+        write(folder / "sessions.d" / name, entry(stem))
+        write(folder / f"{stem}.jsonl", HEADER + b"\n")
+    return root
+
+
+def entries(stems: Mapping[str, str]) -> bytes:
+    """Return an index: session key -> the id of its transcript."""
+    pairs = (b"%s: %s" % (json.dumps(key).encode(), entry(stem)) for key, stem in stems.items())
+    return b"{\n  " + b",\n  ".join(pairs) + b"\n}"
+
+
+def entry(stem: str) -> bytes:
+    """Return an entry that names a transcript."""
+    return b'{"sessionId": "%s", "updatedAt": 1700000000000}' % stem.encode()
+
+
+def write(path: Path, raw: bytes) -> None:
+    """Write a file, and the directories that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw)
+
+
 LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
     "real files": unpack,
     "sessions.json": small,
 }
 """Layout -> what makes a valid directory of it, which is not there yet. Tests of all layouts go through these."""
+
+READ_LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
+    **LAYOUTS,
+    "session.store of charts": charts,
+    "session.store with a template": template,
+    "rotated": rotated,
+    "legacy root": legacy,
+    "sessions.d, escaped": escaped,
+    "sessions.d, stamped": stamped,
+    "sessions.d, dashed": dashed,
+    "archived": archived,
+}
+"""Those that `DirectorySource` reads."""
 
 
 def fingerprint(root: Path) -> Mapping[str, tuple[str, int, int]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sessionstore.migrate.items import SetAside, SourceArchive, SourceSession
-from sessionstore.openclaw import files, rawjson, reader
+from sessionstore.openclaw import files, openclaw_json, rawjson, reader
 from sessionstore.openclaw import find as layouts
 from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.problems import Problem, Reason, Refused
@@ -22,7 +22,7 @@ from sessionstore.openclaw.transcript import Batch
 from sessionstore.openclaw.tree import Tree, printable
 from sessionstore.sessions import record
 from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
-from sessionstore.sessions.record import Entry, SessionKey, Status
+from sessionstore.sessions.record import Entry, Marks, SessionKey, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def open_directory(
     root: Path,
     scratch: Scratch,
     max_file_bytes: int = files.DEFAULT_MAX_FILE_BYTES,
-    state_dir: str = layouts.STATE_DIR,
+    state_dir: str = openclaw_json.STATE_DIR,
 ) -> Iterator[DirectorySource]:
     """Open the state directory `root`, wherever it is mounted; the gateway sees it as `state_dir`.
 
@@ -188,10 +188,19 @@ def _session(index: Index, found: RawEntry) -> SourceSession:
         raise Refused(Reason.NO_SESSION_ID, "the entry has no sessionId")
     part = index.transcript(found, found.transcript_id or _transcript_id(entry))
     status = Status.ARCHIVED if found.archived else Status.ACTIVE
-    marks = record.Marks(reason=found.reason) if found.reason else record.NO_MARKS
+    marks = _marks(found, entry) if found.archived else record.NO_MARKS
     if isinstance(part, Problem):
         return SourceSession(key, entry, None, part, status, marks)
     return SourceSession(key, entry, PartLines(part), None, status, marks)
+
+
+def _marks(found: RawEntry, entry: Entry) -> Marks:
+    """Return why a session was archived, where a store can keep that; the entry says it in any case."""
+    reason = found.reason or entry.get("archivedReason")
+    try:
+        return Marks(reason=record.check_text(reason, "reason")) if isinstance(reason, str) else record.NO_MARKS
+    except InvalidEntry:
+        return record.NO_MARKS
 
 
 def _transcript_id(entry: Entry) -> str:
@@ -242,8 +251,10 @@ def _name(part: Part) -> bytes:
 
 
 def _identity(found: RawEntry | BadEntry) -> bytes:
-    """Return what names an entry among those of all indexes; nothing for an index that is broken itself."""
-    return b"" if found.key is None else f"{found.agent}\0{found.key}".encode("utf-8", "surrogatepass")
+    """Return what names an entry among those of all indexes; nothing for what no other index can have."""
+    if found.key is None or (isinstance(found, BadEntry) and found.reason is Reason.DUPLICATE_KEY):
+        return b""
+    return f"{found.agent}\0{found.key}".encode("utf-8", "surrogatepass")
 
 
 def reason_of(error: Exception) -> Reason:

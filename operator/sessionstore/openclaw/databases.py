@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 
 from sessionstore.openclaw import files, left_over, names
-from sessionstore.openclaw.agent_folders import listed
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.folder import FileFolder
 from sessionstore.openclaw.json_index import JSONIndex
 from sessionstore.openclaw.left_over import IMPORTED_FOLDER, Behind, Beside, Cold, Imported
+from sessionstore.openclaw.places import listed
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import Findings, Folder, Index, RawEntry
 from sessionstore.openclaw.scratch import Scratch

@@ -59,7 +59,7 @@ class FileFolder:
     agent: str
     max_file_bytes: int = files.DEFAULT_MAX_FILE_BYTES
     is_ours: bool = True
-    known: Callable[[str], bool] = names.is_read_elsewhere
+    known: Callable[[str], bool] = names.has_reader
 
     @property
     def path(self) -> str:

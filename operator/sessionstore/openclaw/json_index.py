@@ -43,7 +43,7 @@ class JSONIndex:
     agent: str | None
     folders: Callable[[str], tuple[str, ...]]
     max_file_bytes: int = files.DEFAULT_MAX_FILE_BYTES
-    agent_of: Callable[[str], str] = field(default=str)
+    agent_of: Callable[[str], str] = str
     archived: bool = False
     _repeated: tuple[str, Repeated] | None = field(default=None, init=False)
 
@@ -73,22 +73,7 @@ class JSONIndex:
 
     def transcript(self, entry: RawEntry, transcript_id: str) -> Part | Problem:
         """Look where an entry's transcript is, in one folder after the other."""
-        name = names.file_of(transcript_id)
-        found: list[FilePart] = []
-        refused: list[Problem] = []
-        places = self.folders(entry.agent)
-        for folder in places:
-            part = _look_up(self.tree, folder, name, entry, transcript_id, self.max_file_bytes)
-            if isinstance(part, FilePart):
-                found.append(part)
-            elif part:
-                refused.append(part)
-        if len(found) > 1:
-            return _named_by(entry, found)
-        if found or refused:
-            return (found or refused)[0]
-        path = printable(files.joined(places[0], name))
-        return Problem(path, Reason.MISSING_TRANSCRIPT, _MISSING, printable(entry.agent), _shown(entry.key))
+        return look_up_in(self.tree, self.folders(entry.agent), entry, transcript_id, self.max_file_bytes)
 
     def _repeated_in(self, file: int, status: os.stat_result) -> Repeated:
         """Find the keys that occur more than once; remembered while the file stays as it is."""
@@ -152,7 +137,20 @@ class JSONIndex:
         return BadEntry(agent, None, blob, Reason.NOT_AN_OBJECT if is_other_value else Reason.INVALID_JSON, detail)
 
 
-_MISSING = "the entry names a file that is not there"
+def look_up_in(
+    tree: Tree, folders: tuple[str, ...], entry: RawEntry, transcript_id: str, max_bytes: int
+) -> FilePart | Problem:
+    """Look where an entry's transcript is, in one folder after the other. Raises: SourceError."""
+    name = names.file_of(transcript_id)
+    looked = [_look_up(tree, folder, name, entry, transcript_id, max_bytes) for folder in folders]
+    found = [part for part in looked if isinstance(part, FilePart)]
+    if found:
+        return found[0] if len(found) == 1 else _named_by(entry, found)
+    refused = next((problem for problem in looked if isinstance(problem, Problem)), None)
+    if refused:
+        return refused
+    path, detail = printable(files.joined(folders[0], name)), "the entry names a file that is not there"
+    return Problem(path, Reason.MISSING_TRANSCRIPT, detail, printable(entry.agent), _shown(entry.key))
 
 
 def _look_up(

@@ -16,7 +16,10 @@ COLD = "cold"
 
 # From 2026.8 on the generation of the transcript stands behind the time, and the file may be compressed.
 _ARCHIVE = re.compile(r".+\.jsonl\.(?:reset|deleted|bak)\.\d[\dTZ:.\-]*(?:\.[0-9a-f]{32})?(?:\.zst)?", re.DOTALL)
-_ROTATED = re.compile(r".+\.json\.bak\.\d+", re.DOTALL)
+_ROTATED = re.compile(r"sessions\.json\.bak\.\d+")
+_HAS_READER = re.compile(
+    rf"sessions\.json(?:\.bak\.\d+)?|sessions\.d(?:\..+)?|archived|archived-store\.json|{COLD}", re.DOTALL
+)
 _BESIDE = re.compile(
     r"""
     .+\.trajectory\.jsonl(?:\..+)?           # what an agent run did, for debugging; not the conversation
@@ -58,14 +61,9 @@ def kind_of(name: str) -> FileKind:
     return FileKind.UNKNOWN
 
 
-def is_index(name: str) -> bool:
-    """Tell whether a name is an index, of now or of before."""
-    return kind_of(name) in (FileKind.INDEX, FileKind.ROTATED)
-
-
-def is_read_elsewhere(name: str) -> bool:
-    """Tell whether a name in a sessions directory has a reader of its own."""
-    return is_index(name) or name == COLD
+def has_reader(name: str) -> bool:
+    """Tell whether a name beside transcripts has a reader of its own, which reports on it: an index of any layout."""
+    return _HAS_READER.fullmatch(name) is not None
 
 
 def file_of(transcript_id: str) -> str:

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     """A database of OpenClaw 2026.8 or later is damaged; what can be read of it is carried, all of it is kept."""
     UNDECODABLE = "Undecodable"
     """Compressed bytes that are damaged, that are not what their record says, or that far too much comes out of."""
+    INCOMPLETE = "Incomplete"
+    """An entry in a directory that OpenClaw never finished writing; its own reader does not look there either."""
     NOT_KEPT_BY_STORE = "NotKeptByStore"
     """The store has no place for archives; they stay in the source."""
 
