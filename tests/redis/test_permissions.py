@@ -78,6 +78,9 @@ def test_the_operator_counts_sessions_and_cannot_read_one(server) -> None:
 
     assert "no permissions" in _refusal(server, "_operator", "HGETALL", OWN)
     assert "no permissions" in _refusal(server, "_operator", "ZADD", OWN, "1", "m")
+    assert "no permissions" in _refusal(server, "_operator", "GET", "sst:chat:d:migration/home/quarantine/1")
+    assert "no permissions" in _refusal(server, "_operator", "GET", "sst:chat:d:notes")
+    assert "no permissions" in _refusal(server, "_operator", "SET", "sst:chat:d:migration/home/report", "x")
     assert "no permissions to access" in _refusal(server, "_operator", "ZCARD", "unrelated")
 
 

@@ -56,6 +56,33 @@ async def test_sessions_are_counted_per_keyspace_over_all_buckets(server) -> Non
     assert found.sessions == {"chat": layout.BUCKETS, "letters": 2}
 
 
+async def test_what_a_migration_tells_is_read_and_what_is_not_there_left_out(server) -> None:
+    with server.client("_migration", PASSWORDS["_migration"]) as client:
+        client.set(layout.KeyNames("letters").document("migration/home/progress"), '{"phase": "Copy"}')
+    names = ["migration/home/progress", "migration/home/report"]
+
+    found = await servers.ENGINE.documents(STORE, PASSWORDS, "letters", names, server.endpoint)
+
+    assert found == {"migration/home/progress": '{"phase": "Copy"}'}
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "reason"),
+    [
+        pytest.param(b"{}", ["migration/home/quarantine/1"], "auth", id="what it may not read"),
+        pytest.param(b"\xff\xfe", ["migration/home/progress"], "protocol", id="what is no text"),
+    ],
+)
+async def test_what_cannot_be_read_is_a_value(server, body, names, reason) -> None:
+    with server.client("_migration", PASSWORDS["_migration"]) as client:
+        client.set(layout.KeyNames("chat").document(names[0]), body)
+
+    found = await servers.ENGINE.documents(STORE, PASSWORDS, "chat", names, server.endpoint)
+
+    assert isinstance(found, Unreachable)
+    assert found.reason == reason
+
+
 async def test_what_was_written_is_there_after_the_process_is_killed(binary, tmp_path) -> None:
     async with servers.serving(binary, tmp_path / "data", STORE, PASSWORDS) as running:
         with running.client("app", PASSWORDS["app"]) as client:

@@ -6,7 +6,7 @@ of a plan, and `binding` for the Secrets that gateways read. Nothing here knows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -120,6 +120,19 @@ class Engine(Protocol):
 
         Args:
             endpoint: instead of the store's own, for a caller outside the cluster.
+        """
+
+    async def documents(
+        self,
+        store: SessionStore,
+        passwords: Passwords,
+        keyspace: str,
+        names: Sequence[str],
+        endpoint: Endpoint | None = None,
+    ) -> Mapping[str, str] | Unreachable:
+        """Read what a migration tells in the store, `migration/<source>/progress` and `…/report`, within 3 seconds.
+
+        Returns: name -> text, those left out that are not there. The operator can read no other document.
         """
 
     def next_step(self, store: SessionStore, facts: EngineFacts, passwords: Passwords) -> SyncUsers | None:

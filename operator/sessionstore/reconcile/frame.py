@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sessionstore import errors, settings
 from sessionstore.engines import engine
 from sessionstore.kube import client
-from sessionstore.reconcile import queue
+from sessionstore.reconcile import progress, queue
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Runtime:
         engines: `spec.engine` -> the engine that runs it.
         now: the clock, in UTC.
         new_password: draws one password, from the operating system's randomness.
+        told: what the migrations that run told last.
     """
 
     kube: client.Kube
@@ -34,6 +35,7 @@ class Runtime:
     settings: settings.OperatorSettings
     now: Callable[[], datetime]
     new_password: Callable[[], str]
+    told: progress.Told = field(default_factory=progress.Told)
 
 
 Reconcile = Callable[[queue.ObjectKey, Runtime], Awaitable[queue.Requeue]]

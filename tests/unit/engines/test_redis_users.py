@@ -52,7 +52,7 @@ def test_keyspaces_are_the_stores_and_its_gateways(gateways, expected) -> None:
 
 def test_patterns_follow_the_keyspaces() -> None:
     made = {user.name: user for user in users.make_users(a_store({"openclaw": None, "mail": "post"}), PASSWORDS)}
-    patterns = {name: [rule for rule in user.rules if "~" in rule] for name, user in made.items()}
+    patterns = {name: [rule for rule in user.rules if "~" in rule and "(" not in rule] for name, user in made.items()}
 
     assert patterns == {
         "default": ["~*"],
@@ -63,6 +63,20 @@ def test_patterns_follow_the_keyspaces() -> None:
         "gateway-openclaw": ["~sst:chat:*"],
         "gateway-mail": ["~sst:post:*"],
     }
+
+
+def test_of_documents_the_operator_can_read_what_migrations_tell_and_no_other() -> None:
+    (apart,) = [
+        rule for user in users.make_users(a_store({"openclaw": None}), PASSWORDS) for rule in user.rules if "(" in rule
+    ]
+
+    assert apart.strip("()").split() == [
+        "%R~sst:*:d:migration/*/progress",
+        "%R~sst:*:d:migration/*/report",
+        "resetchannels",
+        "-@all",
+        "+get",
+    ]
 
 
 def test_no_user_has_more_than_named_commands_but_the_one_that_nobody_can_be() -> None:

@@ -115,10 +115,10 @@ def test_finalize_has_no_volume_and_runs_anywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("purpose", "flag"), [("plan", "--dry-run"), ("precopy", "--live"), ("delta", "--after-cutover"), ("copy", None)]
+    ("purpose", "flag"), [("plan", "--dry-run"), ("precopy", "--live"), ("delta", None), ("copy", None)]
 )
 def test_how_a_source_is_read_is_said_by_a_flag(purpose: str, flag: str | None) -> None:
-    flags = {"--dry-run", "--live", "--after-cutover"} & set(_container(ALL[purpose])["args"])
+    flags = {"--dry-run", "--live"} & set(_container(ALL[purpose])["args"])
 
     assert flags == ({flag} if flag else set())
 

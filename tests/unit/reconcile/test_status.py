@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.gateways import fence
-from sessionstore.reconcile.store import facts, perform, plan, status, steps
+from sessionstore.reconcile.store import facts, news, perform, plan, status, steps
 from tests import builders
 
 R = reasons.Reason
@@ -39,10 +38,6 @@ def _status(
     now = LATER if before else builders.NOW
     made = plan.make_plan(known, seen, builders.MEANS, now)
     return status.make_status(known, seen, made, applied or perform.Applied(), now)
-
-
-def _conditions(shown: dict[str, Any]) -> list[conditions.Condition]:
-    return [conditions.Condition.model_validate(condition) for condition in shown["conditions"]]
 
 
 def _condition(shown: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -74,7 +69,7 @@ def test_a_second_pass_in_the_same_world_writes_nothing_and_tells_nothing(
     again = _status(store, settled, **changes)
 
     assert again == settled
-    assert status.make_events(_conditions(settled), again) == ()
+    assert news.make_events(settled, again) == ()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +174,7 @@ def test_no_password_is_in_a_status_or_an_event() -> None:
 
     told = [_status(own, applied=applied, **world) for world in worlds for applied in (None, refused)]
 
-    text = json.dumps([[shown, [event.message for event in status.make_events((), shown)]] for shown in told])
+    text = json.dumps([[shown, [event.message for event in news.make_events({}, shown)]] for shown in told])
     assert "password-of" not in text
 
 

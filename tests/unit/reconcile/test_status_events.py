@@ -6,18 +6,16 @@ from typing import Any
 
 import pytest
 
-from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.kube import events
-from sessionstore.reconcile.store import perform, plan, status
+from sessionstore.reconcile.store import news, perform, plan, status
 from tests import builders
 
 R = reasons.Reason
 
 
 def _told(before: dict[str, Any], after: dict[str, Any]) -> list[events.Event]:
-    known = [conditions.Condition.model_validate(condition) for condition in before.get("conditions", [])]
-    return list(status.make_events(known, after))
+    return list(news.make_events(before, after))
 
 
 def _with(kind: str, verdict: str, reason: R) -> dict[str, Any]:
@@ -67,3 +65,70 @@ def test_all_that_holds_for_a_new_store_is_told_and_nothing_that_did_not_happen(
     told = _told({}, status.make_status(store, seen, made, perform.Applied(), builders.NOW))
 
     assert sorted(event.reason for event in told) == ["CredentialsReady", "Provisioned", "Ready"]
+
+
+# -- migrations ---------------------------------------------------------------------------------
+
+
+def _source(phase: str, reason: str, message: str = "m", **counts: Any) -> dict[str, Any]:
+    source = {"source": "old-home", "phase": phase, "reason": reason, "message": message, **counts}
+    return {"conditions": [], "migrations": [source]}
+
+
+COUNTS = {"sessions": 11, "lines": 26, "archives": 3}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        pytest.param(("Planned", "Planned"), ("Planned", "Planned"), [], id="unchanged"),
+        pytest.param(None, ("Planning", "Planning"), [], id="that a look has begun is no news"),
+        pytest.param(("Planning", "Planning"), ("Planned", "Planned"), [("Planned", False)], id="planned"),
+        pytest.param(("Planned", "Planned"), ("PreCopying", "PreCopying"), [("PreCopying", False)], id="pre-copying"),
+        pytest.param(
+            ("PreCopying", "PreCopying"),
+            ("Fencing", "Fencing"),
+            [("PreCopied", False), ("Fencing", False)],
+            id="pre-copied",
+        ),
+        pytest.param(("Fencing", "Fencing"), ("Copying", "Copying"), [("Fenced", False)], id="fenced"),
+        pytest.param(("Copying", "Copying"), ("CuttingOver", "CuttingOver"), [("Copied", False)], id="copied"),
+        pytest.param(("CuttingOver", "CuttingOver"), ("Migrated", "Migrated"), [("CutOver", False)], id="cut over"),
+        pytest.param(("Migrated", "Migrated"), ("RollingBack", "RollingBack"), [("RollingBack", False)], id="back"),
+        pytest.param(("RollingBack", "RollingBack"), ("RolledBack", "RolledBack"), [("RolledBack", False)], id="there"),
+        pytest.param(("Finalizing", "Migrated"), ("Finalized", "Finalized"), [("Finalized", False)], id="finalized"),
+        pytest.param(("Copying", "Copying"), ("Failed", "JobFailed"), [("JobFailed", True)], id="failed"),
+        pytest.param(("Failed", "JobFailed"), ("Failed", "JobFailed"), [], id="failed still"),
+        pytest.param(
+            ("PreCopying", "PreCopying"), ("PreCopying", "JobUnschedulable"), [("JobUnschedulable", True)], id="held up"
+        ),
+        pytest.param(("PreCopying", "JobUnschedulable"), ("PreCopying", "PreCopying"), [], id="held up no longer"),
+        pytest.param(
+            ("Migrated", "Migrated"), ("Failed", "RollbackRefused"), [("RollbackRefused", True)], id="refused"
+        ),
+    ],
+)
+def test_each_step_of_a_source_is_told_once(
+    before: tuple[str, str] | None, after: tuple[str, str], told: list[tuple[str, bool]]
+) -> None:
+    found = _told(_source(*before) if before else {}, _source(*after, **COUNTS))
+
+    assert [(event.reason, event.warning) for event in found] == told
+
+
+def test_a_step_is_told_with_its_counts() -> None:
+    (pre_copied, _) = _told(_source("PreCopying", "PreCopying"), _source("Fencing", "Fencing", **COUNTS))
+
+    assert pre_copied.message == "source 'old-home': 11 sessions, 26 lines, 3 archives copied while the gateway ran"
+
+
+def test_progress_is_no_event() -> None:
+    before = _source("Copying", "Copying", progress={"phase": "Copy", "done": 1})
+
+    assert _told(before, _source("Copying", "Copying", progress={"phase": "Copy", "done": 2})) == []
+
+
+def test_what_a_source_tells_the_condition_does_not_tell_again() -> None:
+    after = {**_source("Failed", "JobFailed"), **_with("Migrated", "False", R.JOB_FAILED)}
+
+    assert [event.reason for event in _told(_source("Copying", "Copying"), after)] == ["JobFailed"]

@@ -199,6 +199,9 @@ class MigrationStatus(meta.OpenModel):
     report: str | None = None
     """Name of the document in the store that holds the whole report."""
 
+    config_map: str | None = None
+    """Name of the ConfigMap with the report's summary and its first problems."""
+
 
 class StoreStatus(meta.OpenModel):
     """What the operator tells of a store."""

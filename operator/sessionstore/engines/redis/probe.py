@@ -64,6 +64,22 @@ async def probe(endpoint: Endpoint, password: str, keyspaces: Sequence[str]) -> 
     return _facts(info, listed, counts)
 
 
+async def read_documents(
+    endpoint: Endpoint, password: str, keyspace: str, names: Sequence[str]
+) -> dict[str, str] | Unreachable:
+    """Read documents of a keyspace, such as a migration's progress; those that are not there are left out."""
+    keys = layout.KeyNames(keyspace)
+    try:
+        async with asyncio.timeout(DEADLINE_S), connect(endpoint, password) as client:
+            pipeline = client.pipeline(transaction=False)
+            for name in names:
+                pipeline.get(keys.document(name))
+            found = await pipeline.execute()
+    except (redis.exceptions.RedisError, OSError, TimeoutError, UnicodeDecodeError) as error:
+        return unreachable(endpoint, error)
+    return {name: text for name, text in zip(names, found, strict=True) if text is not None}
+
+
 def unreachable(endpoint: Endpoint, error: Exception) -> Unreachable:
     """Say in our words why a conversation with a server failed."""
     match error:

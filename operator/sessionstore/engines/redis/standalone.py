@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from sessionstore.apis.v1alpha1.sessionstore import SessionStore
 from sessionstore.engines.engine import (
     Endpoint,
@@ -33,6 +35,17 @@ class RedisEngine:
     ) -> EngineFacts | Unreachable:
         password = users.newest_password(passwords, users.OPERATOR)
         return await probe.probe(endpoint or self.endpoint(store), password, users.keyspaces(store))
+
+    async def documents(
+        self,
+        store: SessionStore,
+        passwords: Passwords,
+        keyspace: str,
+        names: Sequence[str],
+        endpoint: Endpoint | None = None,
+    ) -> Mapping[str, str] | Unreachable:
+        password = users.newest_password(passwords, users.OPERATOR)
+        return await probe.read_documents(endpoint or self.endpoint(store), password, keyspace, names)
 
     def next_step(self, store: SessionStore, facts: EngineFacts, passwords: Passwords) -> SyncUsers | None:
         return users.make_sync(users.make_users(store, passwords), facts.users)

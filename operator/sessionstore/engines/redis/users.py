@@ -30,6 +30,8 @@ _DEFAULT = ("default", ("off", "~*", "&*", "+@all"))
 
 # What the operator asks (probe.py) and changes (admin.py). It counts sessions and cannot read one.
 _OPERATOR_COMMANDS = ("+auth", "+hello", "+ping", "+info", "+zcard", "+acl|list", "+acl|setuser", "+acl|deluser")
+# Where a migration is, and what it found: documents of the store, and no conversation is among them.
+_TOLD = "(%R~sst:*:d:migration/*/progress %R~sst:*:d:migration/*/report resetchannels -@all +get)"
 _HEALTH_COMMANDS = ("+auth", "+ping")
 
 # How `ACL LIST` spells what is the same for every user of ours: Redis 7 adds the first, Valkey 9 may add the second.
@@ -62,7 +64,7 @@ def make_users(store: SessionStore, passwords: Passwords) -> tuple[User, ...]:
     sessions = {MIGRATION: keyspaces(store), APP: [own], **gateways}
     rules = {
         # `%R`: read only, and of the commands it has, only ZCARD takes a key.
-        OPERATOR: ("%R~sst:*", *_OPERATOR_COMMANDS),
+        OPERATOR: ("%R~sst:*", *_OPERATOR_COMMANDS, _TOLD),
         HEALTH: _HEALTH_COMMANDS,
         **{name: (*_patterns(seen), *layout.GATEWAY_COMMANDS) for name, seen in sessions.items()},
     }
@@ -86,7 +88,7 @@ def make_sync(wanted: Iterable[User], found: Mapping[str, str]) -> SyncUsers | N
         found: user name -> its line of `ACL LIST`.
     """
     by_name = {user.name: user for user in wanted}
-    changed = tuple(user for user in by_name.values() if _significant(found.get(user.name, "")) != set(user.rules))
+    changed = tuple(user for user in by_name.values() if _significant(found.get(user.name, "")) != _words(user))
     removed = tuple(sorted(found.keys() - by_name.keys()))
     return SyncUsers(changed, removed) if changed or removed else None
 
@@ -107,10 +109,12 @@ def _login(live: Iterable[str]) -> tuple[str, ...]:
 
 
 def _ordered(grants: Iterable[str]) -> tuple[str, ...]:
-    """Put key patterns before the clean slate of commands, as `ACL LIST` does."""
+    """Put key patterns before the clean slate of commands, and what has keys of its own last, as `ACL LIST` does."""
     grants = tuple(grants)
-    keys = (grant for grant in grants if not grant.startswith("+"))
-    return (*keys, "resetchannels", "-@all", *(grant for grant in grants if grant.startswith("+")))
+    commands = [grant for grant in grants if grant.startswith("+")]
+    apart = [grant for grant in grants if grant.startswith("(")]
+    keys = (grant for grant in grants if grant not in (*commands, *apart))
+    return (*keys, "resetchannels", "-@all", *commands, *apart)
 
 
 def _patterns(seen: Iterable[str]) -> tuple[str, ...]:
@@ -118,6 +122,11 @@ def _patterns(seen: Iterable[str]) -> tuple[str, ...]:
         return tuple(f"~{layout.key_pattern(keyspace)}" for keyspace in seen)
     except ConfigurationError as error:
         raise errors.SpecError(Reason.CONFIG_REFUSED, str(error)) from error
+
+
+def _words(user: User) -> set[str]:
+    """Return a user's rules word by word: those in brackets are several."""
+    return set(" ".join(user.rules).split())
 
 
 def _significant(line: str) -> set[str]:

@@ -89,6 +89,7 @@ class JobFacts:
 
     @property
     def has_ended(self) -> bool:
+        """Whether Kubernetes has judged it, for good or bad."""
         return self.succeeded or self.failed_at is not None
 
     @property
@@ -105,12 +106,21 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What a Job that ended left in the store, and was not handed on yet: the JSON that `migrate --json` prints."""
+
+    job: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFacts:
     """One entry of `spec.migration.sources`.
 
     Attributes:
         users: pods that mount the claim and have not ended, our own Jobs left out.
         jobs: name -> the Jobs of this source.
+        progress: what the Job that runs told last; None where none runs, or nothing could be read.
     """
 
     source: api.MigrationSource
@@ -118,6 +128,8 @@ class SourceFacts:
     users: tuple[kinds.Manifest, ...] = ()
     jobs: Mapping[str, JobFacts] = field(default_factory=dict)
     record: records.Record | None = None
+    progress: Mapping[str, Any] | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)

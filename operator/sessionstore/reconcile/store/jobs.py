@@ -22,6 +22,7 @@ from sessionstore.kube import owner
 SOURCE_LABEL = "sessionstore.dev/source"
 PURPOSE_LABEL = "sessionstore.dev/purpose"
 ATTEMPT_ANNOTATION = "sessionstore.dev/attempt"
+KEYSPACE_ANNOTATION = "sessionstore.dev/keyspace"
 KEPT_S = 24 * 3600
 """Seconds that a Job which ended is kept for whoever wants to read its log; what it found is in the record."""
 
@@ -112,7 +113,7 @@ def plan_job(
     store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int = 0
 ) -> dict[str, Any]:
     """Build the Job that inspects a source and writes a report, nothing else."""
-    return _job(store, source, runtime, _migrate(store, source, runtime, "plan", attempt, "--dry-run"))
+    return _job(store, source, runtime, _migrate(store, source, runtime, "plan", attempt, "--dry-run", "--keep-report"))
 
 
 def precopy_job(
@@ -132,7 +133,7 @@ def delta_job(
     store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, attempt: int
 ) -> dict[str, Any]:
     """Build the Job that copies what was written to files although the gateway reads the store: the newer side wins."""
-    return _job(store, source, runtime, _migrate(store, source, runtime, "delta", attempt, "--after-cutover"))
+    return _job(store, source, runtime, _migrate(store, source, runtime, "delta", attempt))
 
 
 def export_job(
@@ -140,7 +141,7 @@ def export_job(
 ) -> dict[str, Any]:
     """Build the Job that writes the store's sessions as files, proves them, and puts them in place of the old ones."""
     place = (f"--state-dir={runtime.place}",) if runtime.place else ()
-    how = ("--to", _path(source), "--format=openclaw-files", "--in-place")
+    how = ("--to", _path(source), "--format=openclaw-files", "--in-place", f"--scratch={SCRATCH}", DONE_WITH_QUARANTINE)
     task = _Task("export", attempt, ("export", *how, *place, *_told_to(source)), "write", _fence_timeout(store))
     return _job(store, source, runtime, task)
 
@@ -149,6 +150,11 @@ def finalize_job(store: api.SessionStore, source: api.MigrationSource, runtime: 
     """Build the Job that drops what the store keeps for a way back. The source is none of its business."""
     task = _Task("finalize", 0, ("finalize", "--yes", *_told_to(source)), None)
     return _job(store, source, dataclasses.replace(runtime, node=None), task)
+
+
+def keyspace_of(job: Mapping[str, Any], store: api.SessionStore) -> str:
+    """Return the keyspace that a Job works on."""
+    return str((job["metadata"].get("annotations") or {}).get(KEYSPACE_ANNOTATION) or store.metadata.name)
 
 
 def purpose_of(job: Mapping[str, Any]) -> str:
@@ -217,7 +223,8 @@ def _job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRunti
         spec["activeDeadlineSeconds"] = math.ceil(quantities.parse_duration_s(task.deadline))
     # 63 characters is what a label holds, and Kubernetes puts a Job's name into one.
     name = f"{store.metadata.name[:22]}-migrate-{source.name[:22]}-{digest[:8]}"
-    metadata = {"name": name, "namespace": store.metadata.namespace, "labels": labels}
+    annotations = {KEYSPACE_ANNOTATION: runtime.keyspace or store.metadata.name}
+    metadata = {"name": name, "namespace": store.metadata.namespace, "labels": labels, "annotations": annotations}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 

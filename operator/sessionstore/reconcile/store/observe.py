@@ -19,7 +19,7 @@ from sessionstore.engines import engine
 from sessionstore.gateways import fence, injection
 from sessionstore.kube import explain, kinds, owner, selectors
 from sessionstore.reconcile import frame
-from sessionstore.reconcile.store import facts, jobs, records
+from sessionstore.reconcile.store import documents, facts, jobs, records
 
 _WORKLOADS = {"Deployment": kinds.DEPLOYMENT, "StatefulSet": kinds.STATEFUL_SET}
 _OWN_USER = "app"
@@ -40,16 +40,20 @@ async def observe(live: kinds.Manifest, store: api.SessionStore, rt: frame.Runti
     gateways = await asyncio.gather(*(look.gateway(gateway) for gateway in store.spec.gateways))
     # What an earlier store of this name remembered is about to go, and was of other data.
     known = records.read_all(remembered if remembered is None or owner.is_adoptable(remembered, live) else None)
+    answer = await look.engine(credentials, children)
+    sources = [await look.source(source, known.get(source.name)) for source in look.sources]
+    if isinstance(answer, engine.EngineFacts):
+        sources = [await documents.with_documents(source, store, credentials.passwords, rt) for source in sources]
     wanted = {facts_of.live["metadata"]["uid"] for facts_of in gateways if facts_of.live}
     return facts.Observed(
         live=live,
         credentials=credentials,
         own_password=own,
         children=children,
-        engine=await look.engine(credentials, children),
+        engine=answer,
         trouble=await look.engine_trouble(children),
         gateways=tuple(gateways),
-        sources=tuple([await look.source(source, known.get(source.name)) for source in look.sources]),
+        sources=tuple(sources),
         records=known,
         released=tuple(workload for workload in bound if workload["metadata"]["uid"] not in wanted),
         mounted=frozenset(name for pod in pods for name in _secrets_of(pod)),

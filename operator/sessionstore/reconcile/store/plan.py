@@ -126,6 +126,7 @@ def _full_plan(
         *_children(store, seen, means, passwords),
         *binding.make_binding_secrets(store, means.engine, passwords),
         *((records.config_map(store.metadata.name, remembered),) if remembered or seen.records else ()),
+        *sources.report_maps(store, seen),
     )
     return Plan(
         forget=_forgettable(store, seen, means),

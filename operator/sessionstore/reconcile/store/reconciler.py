@@ -17,10 +17,10 @@ from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.kube import events, kinds, owner
 from sessionstore.reconcile import frame, queue
-from sessionstore.reconcile.store import jobs, orphans, perform, steps
+from sessionstore.reconcile.store import jobs, news, orphans, perform, steps
 from sessionstore.reconcile.store.observe import observe
 from sessionstore.reconcile.store.plan import SOON_S, Means, make_plan
-from sessionstore.reconcile.store.status import make_events, make_status
+from sessionstore.reconcile.store.status import make_status
 
 
 async def reconcile(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
@@ -70,8 +70,7 @@ async def write_status(live: kinds.Manifest, status: Mapping[str, Any], rt: fram
         "status": dict(status),
     }
     await rt.kube.apply(body, manager=owner.FIELD_MANAGER, force=True, subresource="status")
-    before = [conditions.Condition.model_validate(c) for c in live.get("status", {}).get("conditions", [])]
-    for event in make_events(before, status):
+    for event in news.make_events(live.get("status", {}), status):
         await events.post(rt.kube, live, event, rt.now())
 
 

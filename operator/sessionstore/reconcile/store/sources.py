@@ -5,13 +5,14 @@ Where several sources lie under one gateway one fence serves all, so each waits 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import fence, injection
-from sessionstore.reconcile.store import facts, injecting, jobs, migration, records
+from sessionstore.kube import kinds
+from sessionstore.reconcile.store import facts, injecting, jobs, migration, records, report_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +115,11 @@ def remembered(
     """Return what to remember: of each source, and of those that left the spec."""
     kept = {name: record for name, record in seen.records.items() if record.claim not in let_go(store, seen)}
     return {**kept, **{name: plan.record for name, plan in sources.items()}}
+
+
+def report_maps(store: api.SessionStore, seen: facts.Observed) -> Iterator[kinds.Manifest]:
+    """Build the ConfigMaps of the reports that were read in this pass."""
+    for source in seen.sources:
+        if source.report is not None:
+            name = source.source.name
+            yield report_map.config_map(store.metadata.name, name, source.report.job, source.report.text)

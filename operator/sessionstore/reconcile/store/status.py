@@ -1,6 +1,7 @@
-"""Stage five: from spec, facts, plan and what was applied to `status` and events. Pure.
+"""Stage five: from spec, facts, plan and what was applied to `status`. Pure.
 
-It sees the same values as the plan. What was refused while applying overrides what was planned.
+It sees the same values as the plan. What was refused while applying overrides what was planned. What changed between
+two statuses is news: news.py tells it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.gateways import fence, injection
-from sessionstore.kube import events
-from sessionstore.reconcile.store import facts, injecting
+from sessionstore.reconcile.store import facts, injecting, migration, records, report_map
 from sessionstore.reconcile.store.perform import Applied
 from sessionstore.reconcile.store.plan import Plan
 
@@ -122,9 +122,23 @@ def _one_gateway(store: api.SessionStore, gateway: facts.GatewayFacts) -> dict[s
 def _migration_status(seen: facts.Observed, plan: Plan, previous: Mapping[str, Any]) -> dict[str, Any]:
     if not plan.sources:
         # A pass that was held up before it came to the sources has nothing newer to say of them.
-        return {"migrations": previous["migrations"]} if previous.get("migrations") and seen.sources else {}
-    return {"migrations": [_one_migration(name, plan) for name in plan.sources]}
+        kept = ("migrations", "migrating")
+        return {name: previous[name] for name in kept if name in previous} if seen.sources else {}
+    told = {source.source.name: source.progress for source in seen.sources}
+    shown = [_one_migration(name, plan.sources[name], told.get(name), seen) for name in plan.sources]
+    return {"migrations": shown, "migrating": _migrating(shown)}
 
+
+def _migrating(shown: Sequence[Mapping[str, Any]]) -> str:
+    """Say in a word how far the first source is that is not done."""
+    first = next((found for found in shown if found["phase"] not in _DONE), shown[0])
+    progress = first.get("progress", {})
+    if not progress.get("total"):
+        return str(first["phase"])
+    return f"{first['phase']} {progress.get('done', 0)}/{progress['total']}"
+
+
+_DONE = (api.MigrationPhase.MIGRATED.value, api.MigrationPhase.FINALIZED.value)
 
 _COUNTS = (
     "sessions",
@@ -138,41 +152,44 @@ _COUNTS = (
     "problems",
     "digest",
 )
+_PROGRESS = ("done", "total", "sessions", "lines", "bytes", "conflicts", "quarantined")
 
 
-def _one_migration(name: str, plan: Plan) -> dict[str, Any]:
-    source = plan.sources[name]
+def _one_migration(
+    name: str, source: migration.SourcePlan, progress: Mapping[str, Any] | None, seen: facts.Observed
+) -> dict[str, Any]:
     record = source.record
-    found = record.copied or record.planned or {}
-    shown: dict[str, Any] = {"source": name, "phase": source.phase.value, "message": source.verdict.message}
+    found = record.copied or record.precopied or record.planned or {}
+    shown: dict[str, Any] = {
+        "source": name,
+        "phase": source.phase.value,
+        "reason": source.verdict.reason,
+        "message": source.verdict.message,
+    }
     shown |= {count: found[count] for count in _COUNTS if found.get(count) is not None}
-    times = {"startedAt": record.fenced_at, "finishedAt": record.finished_at, "pauseSeconds": record.pause_s}
-    shown |= {key: value for key, value in times.items() if value is not None}
-    return {**shown, "report": f"migration/{name}/report"}
+    more = {
+        "preCopied": _pre_copied(record),
+        "progress": _progress(progress),
+        "startedAt": record.rollback_at or record.fenced_at,
+        "finishedAt": record.rolled_back_at or record.finished_at,
+        "pauseSeconds": record.pause_s,
+        "copySeconds": (record.copied or {}).get("seconds") if record.pause_s is not None else None,
+    }
+    shown |= {key: value for key, value in more.items() if value is not None}
+    kept = {"report": f"migration/{name}/report", "configMap": report_map.name_of(seen.live["metadata"]["name"], name)}
+    return {**shown, **kept}
 
 
-def make_events(before: Sequence[Any], status: Mapping[str, Any]) -> tuple[events.Event, ...]:
-    """One event for each condition whose reason changed; what stays is told by the condition."""
-    known = {condition.type: (condition.status, condition.reason) for condition in before}
-    found = []
-    for condition in status["conditions"]:
-        if known.get(condition["type"]) == (condition["status"], condition["reason"]):
-            continue
-        if condition["reason"] in _QUIET or (condition["type"] == "Ready" and condition["status"] == "False"):
-            continue  # What keeps a store from being ready is a condition with an event of its own.
-        found.append(events.Event(condition["reason"], condition["message"], warning=_is_bad(condition)))
-    return tuple(found)
+def _pre_copied(record: records.Record) -> int | None:
+    """Count what was in the store before the gateway paused."""
+    if record.precopied is None:
+        return None
+    return sum(int(record.precopied.get(name) or 0) for name in ("migrated", "present"))
 
 
-_QUIET = frozenset({R.AS_EXPECTED, R.NO_WARNINGS, R.NO_GATEWAYS, R.NO_MIGRATION, R.NOT_PROBED, R.DEPENDENCY_NOT_READY})
-"""That nothing happened is no event."""
-
-_EXPECTED = frozenset(
-    {R.CREATING, R.PLANNING, R.PLANNED, R.FENCING, R.COPYING, R.CUTTING_OVER, R.AWAITING_MIGRATION, R.ROLLOUT_PENDING}
-)
-
-
-def _is_bad(condition: Mapping[str, Any]) -> bool:
-    if condition["type"] in ("Degraded", "ConfigurationWarning"):
-        return bool(condition["status"] == "True")
-    return condition["status"] == "False" and condition["reason"] not in _EXPECTED
+def _progress(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Hand on what a Job tells of itself: what is no count, or not there yet, is left out."""
+    if told is None or not isinstance(told.get("phase"), str):
+        return None
+    counts = {name: told[name] for name in _PROGRESS if isinstance(told.get(name), int) and told[name] >= 0}
+    return {"phase": told["phase"][:63], **counts}
