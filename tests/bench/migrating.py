@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 from sessionstore.migrate import pipeline
+from sessionstore.migrate.directory import open_directory
 from sessionstore.migrate.patience import Patience
-from sessionstore.migrate.pipeline import Progress
-from sessionstore.migrate.source import open_source
+from sessionstore.migrate.progress import Progress
+from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import open_store
 
 
@@ -37,8 +38,9 @@ class Phases:
 async def main(directory: Path, url: str) -> None:
     phases = Phases()
     async with open_store(url) as store:
-        with open_source(directory) as source:
-            report = await pipeline.migrate(source, store, pipeline.Options("bench", Patience(60)), phases.watch)
+        with Scratch() as scratch, open_directory(directory, scratch) as source:
+            options = pipeline.Options("bench", Patience(60))
+            report = await pipeline.migrate(source, store, scratch, options, phases.watch)
     document = report.document()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({

@@ -13,6 +13,12 @@ from typing import Any
 
 import pytest
 
+from sessionstore.migrate import pipeline
+from sessionstore.migrate.directory import open_directory
+from sessionstore.migrate.patience import Patience
+from sessionstore.migrate.progress import Watch
+from sessionstore.migrate.report import Report
+from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import Store, open_store
 from tests import redis_server
 from tests.migrate import states
@@ -57,6 +63,20 @@ def real(tmp_path: Path) -> Path:
 def state(tmp_path: Path) -> states.State:
     """An empty state directory."""
     return states.State(tmp_path / "state")
+
+
+async def migrate(
+    root: Path, store: Any, options: pipeline.Options | None = None, watch: Watch = lambda seen: None
+) -> Report:
+    """Migrate a state directory in this process."""
+    with Scratch() as scratch, open_directory(root, scratch) as source:
+        return await pipeline.migrate(source, store, scratch, options or pipeline.Options("s", Patience(0)), watch)
+
+
+async def verify(root: Path, store: Any) -> Report:
+    """Compare a state directory with a store in this process."""
+    with Scratch() as scratch, open_directory(root, scratch) as source:
+        return await pipeline.prove(source, store, scratch, pipeline.Options("s", Patience(0)), lambda seen: None)
 
 
 def command(*arguments: object) -> list[str]:

@@ -130,11 +130,6 @@ CASES = [
         Bad("UnknownFile", lambda state: (state.session("k"), state.file("notes.txt", b"")), {"k": (HEADER,)}, None),
         id="a file that is none of OpenClaw's",
     ),
-    pytest.param(
-        Bad("UnsupportedLayout", lambda state: (state.session("k"), state.file("sessions.json.bak.1", b"{}")),
-            {"k": (HEADER,)}, None),
-        id="a rotated index",
-    ),
 ]  # fmt: skip
 
 

@@ -13,10 +13,10 @@ from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.plan import Policy
 from sessionstore.migrate.report import Report
-from sessionstore.migrate.source import open_source
 from sessionstore.sessions import SessionKey, Store, TranscriptHead
 from sessionstore.sessions.memory import MemoryStore
 from sessionstore.sessions.store import Key
+from tests.migrate import conftest
 from tests.migrate.states import HEADER, TURN, State
 
 KEY = SessionKey("main", "k")
@@ -26,8 +26,7 @@ LATE = b'{"type":"message","id":"late"}'
 
 
 async def migrate(state: State, store: Store, policy: Policy = Policy.NEWEST) -> Report:
-    with open_source(state.root) as source:
-        return await pipeline.migrate(source, store, pipeline.Options("s", Patience(0), policy), lambda seen: None)
+    return await conftest.migrate(state.root, store, pipeline.Options("s", Patience(0), policy))
 
 
 async def put(store: Store, entry: dict[str, object], lines: Sequence[bytes]) -> None:

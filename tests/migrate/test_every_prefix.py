@@ -11,12 +11,12 @@ import pytest
 from sessionstore.migrate import pipeline
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.plan import Policy
-from sessionstore.migrate.source import open_source
 from sessionstore.sessions import SessionKey, Unavailable, iterate
 from sessionstore.sessions.memory import MemoryStore
+from tests.migrate.conftest import migrate
 from tests.migrate.states import HEADER, TURN, State
 
-WRITES = frozenset({"set", "append", "rewrite", "put_archive", "put_document"})
+WRITES = frozenset({"create", "set", "append", "rewrite", "put_archive", "put_document"})
 OTHER = b'{"type":"message","id":"other"}'
 OLDER, NEWER = 1_600_000_000_000, 1_800_000_000_000
 KEY = SessionKey("main", "k")
@@ -112,8 +112,7 @@ async def test_every_interruption_ends_the_same(
 
 
 async def _migrate(state: State, store: Any, policy: Policy) -> None:
-    with open_source(state.root) as source:
-        report = await pipeline.migrate(source, store, pipeline.Options("s", Patience(0), policy), lambda seen: None)
+    report = await migrate(state.root, store, pipeline.Options("s", Patience(0), policy))
     assert not report.mismatches
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from sessionstore.migrate import pipeline
+from sessionstore.migrate.directory import open_directory
+from sessionstore.migrate.items import SourceArchive, SourceSession
 from sessionstore.migrate.patience import Patience
-from sessionstore.migrate.source import SourceArchive, SourceSession, open_source
+from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import SessionKey, Store, iterate, open_store
 from tests.migrate import states
-from tests.migrate.conftest import run
+from tests.migrate.conftest import migrate, run
 
 DIGEST = "d22561814744d1df682a757ea25a9868618fc41a67b36ca152d4e1d227fcd0a8"
 KEY = "agent:main:cron:c50877a9-fb07-49cf-bc78-ce8b5a41f0be"
@@ -28,10 +30,9 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 async def test_everything_arrives_and_a_second_run_changes_nothing(real: Path, target: str) -> None:
     async with open_store(target) as store:
-        with open_source(real) as source:
-            first = await pipeline.migrate(source, store, OPTIONS, lambda seen: None)
-            revisions = {info.key: info.revision async for info in iterate(store)}
-            second = await pipeline.migrate(source, store, OPTIONS, lambda seen: None)
+        first = await migrate(real, store, OPTIONS)
+        revisions = {info.key: info.revision async for info in iterate(store)}
+        second = await migrate(real, store, OPTIONS)
         assert revisions == {info.key: info.revision async for info in iterate(store)}
 
     assert (first.outcome, first.survey.sessions, first.survey.lines, first.survey.archives) == ("Verified", 11, 26, 3)
@@ -43,20 +44,20 @@ async def test_everything_arrives_and_a_second_run_changes_nothing(real: Path, t
 
 
 async def test_lines_and_entries_come_back_byte_for_byte(real: Path, store: Store) -> None:
-    with open_source(real) as source:
-        await pipeline.migrate(source, store, OPTIONS, lambda seen: None)
-        sessions = [found for found in source.sessions() if isinstance(found, SourceSession)]
-        archives = [found for found in source.archives() if isinstance(found, SourceArchive)]
+    await migrate(real, store, OPTIONS)
+    with Scratch() as scratch, open_directory(real, scratch) as source:
+        sessions = [found async for found in source.sessions() if isinstance(found, SourceSession)]
+        archives = [found async for found in source.archives() if isinstance(found, SourceArchive)]
 
     for session in sessions:
         held, read = await store.get(session.key), await store.read(session.key)
         assert held is not None and held.entry.raw == session.entry.raw
         assert held.updated_ms == session.entry.updated_ms
         assert read is not None and session.lines is not None
-        assert b"\n".join(read.lines) + b"\n" == (real / session.lines.part.path).read_bytes()
+        assert b"\n".join(read.lines) + b"\n" == (real / session.lines.path).read_bytes()
     for archive in archives:
         lines = await store.read_archive(archive.agent, archive.name)
-        assert lines is not None and b"\n".join(lines) + b"\n" == (real / archive.lines.part.path).read_bytes()
+        assert lines is not None and b"\n".join(lines) + b"\n" == (real / archive.lines.path).read_bytes()
     assert (len(sessions), len(archives)) == (11, 3)
 
 

@@ -1,25 +1,30 @@
 """Copies one session into the store. Interrupted anywhere, it goes on from what is there.
 
-Every attempt begins by looking at both sides, so a lost answer, a killed process and a session that someone else
-touched meanwhile are all the same case: look again.
+What is new is made in one step. Everything else begins by looking at both sides, so a lost answer, a killed process
+and a session that someone else touched meanwhile are all the same case: look again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
 
-from sessionstore.migrate import plan, stored
+from sessionstore.migrate import beside, plan, stored
+from sessionstore.migrate.bounded import Room
+from sessionstore.migrate.claims import Claims
 from sessionstore.migrate.errors import MigrationError
+from sessionstore.migrate.items import SourceSession
 from sessionstore.migrate.keeper import Keeper, torn_problem
 from sessionstore.migrate.plan import Action, Decision, Policy, Sides, Standing
 from sessionstore.migrate.report import Account, Accounts
-from sessionstore.migrate.source import SourceSession
+from sessionstore.migrate.rows import CONFLICT, NEW, PRESENT, Intent, name_of
+from sessionstore.migrate.stored import Taken
 from sessionstore.openclaw import rawjson
 from sessionstore.openclaw.blob import Held
+from sessionstore.openclaw.transcript import Line
 from sessionstore.sessions.exceptions import Conflict
-from sessionstore.sessions.record import Entry, Session
+from sessionstore.sessions.record import INHERITED, Entry, Lifetime, Session
 from sessionstore.sessions.store import Store
 
 ATTEMPTS = 5
@@ -33,6 +38,7 @@ class Look:
     held: Session | None
     sides: Sides | None
     here: int
+    torn: Line | None = None
 
     @property
     def common(self) -> int:
@@ -47,30 +53,39 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What became of one thing. `is_excused`: the store rightly holds something else, so the proof leaves it out."""
+    """What became of one thing.
+
+    Attributes:
+        is_excused: the store rightly holds something else, so the proof leaves it out.
+        kept: documents that keep what was set aside, or lost.
+        intent: how it is counted.
+        held: what the store has now, where that is all that the source has.
+    """
 
     accounts: Accounts
     is_excused: bool = False
     kept: tuple[str, ...] = ()
+    intent: Intent = NEW
+    held: Session | None = None
 
 
-async def look_at(store: Store, session: SourceSession) -> Look:
+async def look_at(store: Store, session: SourceSession, room: Room) -> Look:
     """Compare both sides without changing anything."""
     held = await store.get(session.key)
-    if held is None:
-        return Look(None, None, sum(1 for _ in session.whole()))
-    same_transcript = held.transcript is not None and held.transcript.id == session.entry.transcript_id
-    there = stored.of_session(store, session.key) if same_transcript else stored.nothing()
-    common, here = await stored.count_common(session.whole(), there)
-    return Look(held, _sides(session, held, common, here), here)
+    same_transcript = held and held.transcript is not None and held.transcript.id == session.entry.transcript_id
+    read = stored.reader(store, session.key) if same_transcript else stored.nothing
+    taken = Taken()
+    async with aclosing(stored.whole(session.lines, room, taken)) as here:
+        walk = await stored.walk(here, read)
+    return Look(held, _sides(session, held, walk.common, walk.here) if held else None, walk.here, taken.torn)
 
 
-async def is_later_there(store: Store, session: SourceSession) -> bool:
+async def is_later_there(store: Store, session: SourceSession, room: Room) -> bool:
     """Tell whether the store has all lines of the source first, and an entry that is not older.
 
     Less is asked than `plan` asks: of a session that was just copied, another entry of the same time is a gateway's.
     """
-    sides = (await look_at(store, session)).sides
+    sides = (await look_at(store, session, room)).sides
     if sides is None or sides.common < sides.here:
         return False
     return sides.entry_same or sides.there_ms >= sides.here_ms
@@ -83,22 +98,58 @@ class Carrier:
     store: Store
     keeper: Keeper
     policy: Policy
+    room: Room
+    claims: Claims
 
-    async def carry(self, session: SourceSession) -> Carried:
-        """Bring a session into the store. Raises: Unavailable, MigrationError."""
+    async def carry(self, session: SourceSession, intent: Intent) -> Carried:
+        """Bring a session into the store. Raises: Unavailable, MigrationError, InvalidKey, InvalidEntry.
+
+        Args:
+            intent: what was planned, before this or an interrupted run wrote anything.
+        """
+        if intent is NEW:
+            try:
+                return await self._create(session)
+            except Conflict:
+                # An earlier attempt of ours may have made it, or somebody else.
+                pass
+        return await self._settle(session, intent)
+
+    async def _create(self, session: SourceSession) -> Carried:
+        """Make a session that is not there. Raises: Conflict where it is."""
+        made: Session | None = None
+        appended, taken = 0, Taken()
+        async with aclosing(stored.whole(session.lines, self.room, taken)) as batches:
+            async for lines in batches:
+                if made is None:
+                    made = await self.store.create(session.key, session.entry, lines, lifetime=_lifetime(session))
+                else:
+                    await self.store.append(session.key, lines, position=taken.lines - len(lines))
+                    appended += 1
+        if made is None:
+            made = await self.store.create(session.key, session.entry, lifetime=_lifetime(session))
+        if appended:
+            # Appending moves the session's time to the store's clock; a migrated session moved when its talk did.
+            made = await self.store.set(session.key, session.entry, expected=made.revision + appended)
+        return await self._carried(session, Look(made, None, taken.lines, taken.torn), NEW, [])
+
+    async def _settle(self, session: SourceSession, intent: Intent) -> Carried:
         kept: list[str] = []
         settled: Decision | None = None
         for _ in range(ATTEMPTS):
-            look = await look_at(self.store, session)
+            look = await look_at(self.store, session, self.room)
             decision = plan.decide(look.sides, self.policy)
             if decision.standing is Standing.CONFLICT:
                 settled = decision
             kept += await self._keep_superseded(session, look, decision)
             try:
-                await self._act(session, look, decision.action, kept)
+                held = await self._act(session, look, decision.action, kept)
             except Conflict:
                 continue
-            return await self._carried(session, look, settled or decision, kept)
+            is_excused = decision.action is Action.KEEP or decision.standing is Standing.NEWER_THERE
+            ending = _ending(settled or decision, look, intent)
+            now = Look(held or look.held, look.sides, look.here, look.torn)
+            return await self._carried(session, now, ending, kept, is_excused=is_excused)
         raise MigrationError("StoreBusy", f"session {session.key} keeps changing in the store; stop what writes to it")
 
     async def _keep_superseded(self, session: SourceSession, look: Look, decision: Decision) -> list[str]:
@@ -114,19 +165,21 @@ class Carrier:
             return [await self.keeper.keep_entry("source", session.key, session.entry)]
         return []
 
-    async def _act(self, session: SourceSession, look: Look, action: Action, kept: list[str]) -> None:
+    async def _act(self, session: SourceSession, look: Look, action: Action, kept: list[str]) -> Session | None:
+        """Do what was decided; return what the store has then, where that was changed."""
         if action in (Action.CREATE, Action.ADVANCE):
-            await self._advance(session, look)
-        elif action is Action.FINISH:
-            await self.store.set(session.key, session.entry, expected=look.revision)
-        elif action is Action.REPLACE:
-            await self._replace(session, look, kept)
-        elif action is Action.KEEP:
-            kept.append(await self.keeper.keep_session(session.item()))
+            return await self._advance(session, look)
+        if action is Action.FINISH:
+            return await self.store.set(session.key, session.entry, expected=look.revision)
+        if action is Action.REPLACE:
+            return await self._replace(session, look, kept)
+        if action is Action.KEEP:
+            kept.append(await self.keeper.keep_session(session))
         elif action is Action.REFUSE:
             raise MigrationError("ConflictsFound", f"session {session.key} differs in the store; see --conflicts")
+        return None
 
-    async def _advance(self, session: SourceSession, look: Look) -> None:
+    async def _advance(self, session: SourceSession, look: Look) -> Session:
         """Write the entry, then the lines that the store lacks, then the entry again.
 
         The entry comes first since lines need a session to belong to, and last since appending moves the session's
@@ -135,20 +188,22 @@ class Carrier:
         made = await self.store.set(session.key, session.entry, expected=look.revision)
         if _lines(made) != look.common:
             raise Conflict("the entry names a transcript that the store has lines of already", made)
-        batches = await self._append(session, stored.batches(islice(session.whole(), look.common, None)), look.common)
+        batches = await self._append(session, look.common)
         if batches:
-            await self.store.set(session.key, session.entry, expected=made.revision + batches)
+            made = await self.store.set(session.key, session.entry, expected=made.revision + batches)
+        return made
 
-    async def _append(self, session: SourceSession, batches: Iterator[list[bytes]], position: int) -> int:
-        """Append; return how many batches there were, each of which is one revision."""
+    async def _append(self, session: SourceSession, position: int) -> int:
+        """Append what comes after the first `position` lines; return how many revisions that took."""
         number = 0
-        for batch in batches:
-            await self.store.append(session.key, batch, position=position)
-            position += len(batch)
-            number += 1
+        async with aclosing(stored.whole(session.lines, self.room)) as batches:
+            async for lines in behind(batches, position):
+                await self.store.append(session.key, lines, position=position)
+                position += len(lines)
+                number += 1
         return number
 
-    async def _replace(self, session: SourceSession, look: Look, kept: list[str]) -> None:
+    async def _replace(self, session: SourceSession, look: Look, kept: list[str]) -> Session:
         """Keep the store's side, then write the entry, then the lines.
 
         The entry comes first: should we end between the two, the next look finds our entry with lines that are not
@@ -157,27 +212,59 @@ class Carrier:
         assert look.held is not None
         assert look.sides is not None
         kept.append(await self.keeper.keep_stored(look.held))
+        await self.claims.win(name_of(session))
         made = await self.store.set(session.key, session.entry, expected=look.revision)
         head = look.held.transcript
         if head is None or head.id != session.entry.transcript_id:
             # The store's transcript stays under its own id. What there is under ours, the next look tells.
             raise Conflict("the entry now names the source's transcript", made)
-        if look.common < max(look.here, head.lines):
-            batches = stored.batches(session.whole())
-            first = next(batches, [])
-            await self.store.rewrite(session.key, first, expected=made.revision)
-            appended = await self._append(session, batches, len(first))
-            await self.store.set(session.key, session.entry, expected=made.revision + 1 + appended)
+        if look.common == look.here == head.lines:
+            return made
+        return await self._rewrite(session, made.revision)
 
-    async def _carried(self, session: SourceSession, look: Look, decision: Decision, kept: list[str]) -> Carried:
-        accounts = plan.account(decision, common=look.common, here=look.here)
-        torn = session.lines.torn() if session.lines else None
-        if session.lines and torn:
+    async def _rewrite(self, session: SourceSession, revision: int) -> Session:
+        first: Sequence[bytes] = ()
+        async with aclosing(stored.whole(session.lines, self.room)) as batches:
+            async for lines in batches:
+                first = lines
+                break
+        await self.store.rewrite(session.key, first, expected=revision)
+        appended = await self._append(session, len(first))
+        return await self.store.set(session.key, session.entry, expected=revision + 1 + appended)
+
+    async def _carried(
+        self, session: SourceSession, look: Look, ending: Intent, kept: list[str], *, is_excused: bool = False
+    ) -> Carried:
+        accounts = ending.accounts(name_of(session), look.here)
+        if session.lines and look.torn:
             accounts += Accounts(lines=Account(quarantined=1))
-            problem = torn_problem(session.lines.path, torn, session.key.agent, session.key.key)
-            kept.append(await self.keeper.keep_problem(problem, Held(torn.raw)))
-        is_excused = decision.action is Action.KEEP or decision.standing is Standing.NEWER_THERE
-        return Carried(accounts, is_excused, tuple(filter(None, kept)))
+            problem = torn_problem(session.lines.path, look.torn, session.key.agent, session.key.key)
+            kept.append(await self.keeper.keep_problem(problem, Held(look.torn.raw)))
+        held = look.held
+        if held is not None and not is_excused:
+            held = await beside.put(self.store, session, held)
+        return Carried(accounts, is_excused, tuple(filter(None, kept)), ending, None if is_excused else held)
+
+
+def _ending(decision: Decision, look: Look, intent: Intent) -> Intent:
+    """Tell how a session is counted: as it was planned, unless somebody changed it since."""
+    if decision.standing is Standing.CONFLICT:
+        return CONFLICT
+    if intent == PRESENT and decision.action is not Action.NOTHING:
+        return plan.intent(decision, look.common)
+    return intent
+
+
+async def behind(batches: AsyncIterator[Sequence[bytes]], position: int) -> AsyncIterator[Sequence[bytes]]:
+    """Go through lines from `position` on."""
+    async for lines in batches:
+        if position < len(lines):
+            yield lines[position:]
+        position = max(0, position - len(lines))
+
+
+def _lifetime(session: SourceSession) -> Lifetime | None:
+    return None if session.lifetime == INHERITED else session.lifetime
 
 
 def _lines(session: Session) -> int:

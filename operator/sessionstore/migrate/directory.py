@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sessionstore.migrate.items import SetAside, SourceArchive, SourceSession
-from sessionstore.openclaw import files, openclaw_json, rawjson, reader
+from sessionstore.migrate.refusals import reason_of
+from sessionstore.openclaw import files, openclaw_json, reader
 from sessionstore.openclaw import find as layouts
 from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.problems import Problem, Reason, Refused
@@ -255,28 +256,6 @@ def _identity(found: RawEntry | BadEntry) -> bytes:
     if found.key is None or (isinstance(found, BadEntry) and found.reason is Reason.DUPLICATE_KEY):
         return b""
     return f"{found.agent}\0{found.key}".encode("utf-8", "surrogatepass")
-
-
-def reason_of(error: Exception) -> Reason:
-    """Return why an entry cannot be a session, or cannot be one of a store's."""
-    if isinstance(error, Refused):
-        return error.reason
-    if isinstance(error, InvalidKey):
-        return Reason.INVALID_KEY
-    if isinstance(error.__cause__, rawjson.DuplicateKeyError):
-        return Reason.DUPLICATE_KEY
-    if isinstance(error.__cause__, rawjson.NotAnObjectError):
-        return Reason.NOT_AN_OBJECT
-    return Reason.INVALID_JSON if error.__cause__ else Reason.TOO_LARGE
-
-
-def refusal(item: SourceSession | SourceArchive, error: InvalidKey | InvalidEntry) -> Problem:
-    """Say that a store cannot hold something that the contract allows: each store has limits of its own."""
-    detail = f"the store refuses it: {error}"
-    if isinstance(item, SourceArchive):
-        return Problem(item.lines.path, reason_of(error), detail, item.agent)
-    path = item.lines.path if item.lines else item.problem.path if item.problem else "."
-    return Problem(path, reason_of(error), detail, item.key.agent, item.key.key)
 
 
 def _shown(text: str) -> str:

@@ -46,6 +46,11 @@ class SourceSession:
     marks: Marks = NO_MARKS
     lifetime: Lifetime = INHERITED
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is an entry and its lines, with nothing set on it beside them."""
+        return self.status is Status.ACTIVE and self.marks == NO_MARKS and self.lifetime == INHERITED
+
 
 @dataclass(frozen=True, slots=True)
 class SourceArchive:

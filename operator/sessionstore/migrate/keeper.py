@@ -77,6 +77,15 @@ class Keeper:
         if self._has_documents:
             await self.store.put_document(self.name(rest), body)
 
+    async def get(self, rest: str) -> bytes | None:
+        """Return a document of this source."""
+        return await self.store.get_document(self.name(rest)) if self._has_documents else None
+
+    async def delete(self, rest: str) -> None:
+        """Forget a document of this source."""
+        if self._has_documents:
+            await self.store.delete_document(self.name(rest))
+
     async def remove(self, prefix: str) -> int:
         """Delete the documents of this source whose names begin with `prefix`; return how many there were."""
         if not self._has_documents:
@@ -164,8 +173,8 @@ class Keeper:
     def _of_stored(self, session: Session) -> Chunks:
         async def chunks() -> AsyncIterator[bytes]:
             yield session.entry.raw + b"\n"
-            async for line in stored.of_session(self.store, session.key):
-                yield line + b"\n"
+            async for lines in stored.slices(stored.reader(self.store, session.key)):
+                yield b"".join(line + b"\n" for line in lines)
 
         return chunks
 

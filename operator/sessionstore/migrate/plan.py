@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessionstore.migrate.report import Account, Accounts
+from sessionstore.migrate.rows import CONFLICT, NEW, PRESENT, Ending, Intent
 
 
 class Policy(StrEnum):
@@ -127,13 +127,11 @@ def _settle(sides: Sides, policy: Policy) -> Action:
     return {Policy.KEEP_SOURCE: Action.REPLACE, Policy.KEEP_STORE: Action.KEEP, Policy.FAIL: Action.REFUSE}[policy]
 
 
-def account(decision: Decision, *, common: int, here: int) -> Accounts:
-    """Return how a session, and its `here` lines of which the store had `common`, are counted."""
+def intent(decision: Decision, common: int) -> Intent:
+    """Return how a session is to be counted, of whose lines the store has `common`."""
     if decision.standing is Standing.CONFLICT:
-        return Accounts(Account(conflicts=1), Account(conflicts=here))
-    if decision.action is Action.NOTHING:
-        return Accounts(Account(present=1), Account(present=here))
-    return Accounts(Account(migrated=1), Account(migrated=here - common, present=common))
+        return CONFLICT
+    return PRESENT if decision.action is Action.NOTHING else Intent(Ending.MIGRATED, common)
 
 
 def decide_archive(*, exists: bool, is_longer: bool, common: int, here: int) -> Standing:
@@ -152,9 +150,8 @@ def decide_archive(*, exists: bool, is_longer: bool, common: int, here: int) -> 
     return Standing.NEWER_THERE if is_longer else Standing.SAME
 
 
-def account_archive(standing: Standing) -> Accounts:
-    """Return how an archive is counted."""
+def archive_intent(standing: Standing) -> Intent:
+    """Return how an archive is to be counted."""
     if standing is Standing.CONFLICT:
-        return Accounts(archives=Account(conflicts=1))
-    is_present = standing in (Standing.SAME, Standing.NEWER_THERE)
-    return Accounts(archives=Account(present=1) if is_present else Account(migrated=1))
+        return CONFLICT
+    return PRESENT if standing in (Standing.SAME, Standing.NEWER_THERE) else NEW

@@ -7,8 +7,8 @@ agree is the proof that nothing was passed over.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sessionstore.openclaw.problems import Problem
@@ -71,8 +71,11 @@ class Survey:
         lines: of the sessions' transcripts, torn ones included.
         bytes: of entries, transcripts and archives together.
         archives: transcripts without a session, `orphans` and those set aside included.
+        superseded: entries that a more recent index has, too.
         beside: files that are no part of a conversation.
         quarantined: sessions that are set aside.
+        archives_aside: archives that are.
+        unsupported: what may hold sessions and cannot be read.
         digest: of all that can be carried.
     """
 
@@ -84,10 +87,12 @@ class Survey:
     archives: int
     archive_lines: int
     orphans: int
+    superseded: int
     beside: int
     quarantined: int
-    problems: tuple[Problem, ...]
     digest: str
+    archives_aside: int = 0
+    unsupported: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +113,50 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Two digests, each from bytes that were read for this alone, and where they differ."""
+    """Two digests, each from bytes that were read for this alone, and where they differ.
+
+    Attributes:
+        mismatches: the first of them.
+        mismatch_count: all of them.
+        session_mismatches: those of them that are sessions.
+    """
 
     source_digest: str
     store_digest: str
-    mismatches: tuple[Mismatch, ...]
+    mismatches: tuple[Mismatch, ...] = ()
+    mismatch_count: int = 0
+    session_mismatches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done: how many sessions of each decision, and the first rows."""
+
+    decisions: Mapping[str, int]
+    rows: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything there is to say. `accounts` is None where nothing was compared with a store (`inspect`, `verify`)."""
+    """Everything there is to say. `accounts` is None where nothing was compared with a store (`inspect`, `verify`).
+
+    Attributes:
+        problems: the first that a person should look at, of `problem_count`.
+        kept: the first documents that keep what was set aside, of `kept_count`.
+        plan: of a dry run.
+        moving: how many things of a live source changed meanwhile; None where none may.
+    """
 
     outcome: str
     survey: Survey
     accounts: Accounts | None = None
     proof: Proof | None = None
-    extra_problems: tuple[Problem, ...] = ()
-    kept: tuple[str, ...] = field(default=())
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What a person should look at."""
-        return self.survey.problems + self.extra_problems
+    problems: tuple[Problem, ...] = ()
+    problem_count: int = 0
+    kept: tuple[str, ...] = ()
+    kept_count: int = 0
+    plan: Plan | None = None
+    moving: int | None = None
 
     @property
     def mismatches(self) -> tuple[Mismatch, ...]:
@@ -140,7 +167,7 @@ class Report:
     def is_set_aside(self) -> bool:
         """Whether something is not in the store as it is in the source, or is there although it is broken."""
         return (
-            bool(self.problems)
+            bool(self.problem_count)
             or bool(self.accounts and self.accounts.sessions.conflicts)
             or bool(self.accounts and self.accounts.archives.conflicts)
         )
@@ -174,6 +201,7 @@ class Report:
             "archives": survey.archives,
             "archiveLines": survey.archive_lines,
             "orphans": survey.orphans,
+            "superseded": survey.superseded,
             "beside": survey.beside,
         }
         found |= self._sessions()
@@ -184,18 +212,26 @@ class Report:
                 "archives": self.accounts.archives.document(survey.archives),
             }
             found["kept"] = list(self.kept)
+            found["keptCount"] = self.kept_count
+        if self.plan:
+            found["decisions"] = dict(self.plan.decisions)
+            found["plan"] = list(self.plan.rows)
+        if self.moving is not None:
+            found["moving"] = self.moving
         found["digest"] = self.proof.source_digest if self.proof else survey.digest
         found["storeDigest"] = self.proof.store_digest if self.proof else None
         found["mismatches"] = [_mismatch(mismatch) for mismatch in self.mismatches]
+        found["mismatchCount"] = self.proof.mismatch_count if self.proof else 0
         found["problems"] = [problem_document(problem) for problem in self.problems]
+        found["problemCount"] = self.problem_count
         return found
 
     def _sessions(self) -> dict[str, int | None]:
         """Return how sessions are accounted for; None for what this command does not look at."""
         if self.accounts:
             return {name: count for name, count in self.accounts.sessions.document(0).items() if name != "found"}
-        differ = sum(mismatch.kind == "session" for mismatch in self.mismatches)
-        present = self.survey.sessions - self.survey.quarantined - differ if self.proof else None
+        proof = self.proof
+        present = self.survey.sessions - self.survey.quarantined - proof.session_mismatches if proof else None
         return {"migrated": None, "present": present, "conflicts": None, "quarantined": self.survey.quarantined}
 
 
@@ -212,21 +248,23 @@ def problem_document(problem: Problem) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def summary(report: Report, seconds: float) -> bytes:
-    """Return the report in at most SUMMARY_BYTES, for a container's termination message."""
-    document = report.document()
+def summary(reports: Sequence[Report], seconds: float) -> bytes:
+    """Return what became of one source, or of several together, in at most SUMMARY_BYTES, for a termination message."""
+    documents = [report.document() for report in reports]
     counts = ("sessions", "lines", "bytes", "archives", "migrated", "present", "conflicts", "quarantined")
-    first = next(iter(report.mismatches), None)
+    mismatch = next((found for report in reports for found in report.mismatches), None)
+    moving = [report.moving for report in reports if report.moving is not None]
     return _fitting(
-        {"outcome": report.outcome}
-        | {name: document.get(name, 0) for name in counts}
+        {"outcome": "Failed" if mismatch else reports[0].outcome}
+        | {name: sum(document.get(name) or 0 for document in documents) for name in counts}
+        | ({"moving": sum(moving)} if moving else {})
         | {
-            "problems": len(report.problems),
-            "digest": document["digest"],
-            "mismatches": len(report.mismatches),
+            "problems": sum(report.problem_count for report in reports),
+            "digest": documents[0]["digest"] if len(documents) == 1 else None,
+            "mismatches": sum(document["mismatchCount"] for document in documents),
             "seconds": round(seconds, 3),
-            "reason": "Mismatch" if report.mismatches else None,
-            "message": f"{first.agent}/{first.name}: {first.detail}" if first else None,
+            "reason": "Mismatch" if mismatch else None,
+            "message": f"{mismatch.agent}/{mismatch.name}: {mismatch.detail}" if mismatch else None,
         }
     )
 

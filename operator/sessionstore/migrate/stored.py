@@ -1,12 +1,19 @@
-"""Lines as the store has them, a slice at a time, and both sides of a session walked in step.
+"""Lines as the store has them, and both sides of a transcript walked in step, a batch at a time.
 
-Slices are chosen by size: a transcript may have lines of megabytes (images) or a million short ones.
+Batches are compared whole: of two equal lists of bytes Python looks at nothing twice, and of most sessions all
+lines are equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
+from sessionstore.migrate.bounded import Room
+from sessionstore.migrate.items import Lines
+from sessionstore.openclaw.problems import Refused
+from sessionstore.openclaw.transcript import Batch, Line
 from sessionstore.sessions.record import SessionKey
 from sessionstore.sessions.store import Store
 
@@ -15,78 +22,110 @@ SLICE_LINES = 1000
 _FIRST_SLICE = 32
 
 ReadSlice = Callable[[int, int], Awaitable[Sequence[bytes]]]
-Lines = AsyncIterator[bytes]
+Slices = AsyncGenerator[Sequence[bytes], None]
 
 
-def of_session(store: Store, key: SessionKey) -> Lines:
-    """Go through the lines of a session's current transcript; none where there is none."""
+def reader(store: Store, key: SessionKey) -> ReadSlice:
+    """Return how to read lines of a session's current transcript; there are none where there is none."""
 
     async def read(start: int, stop: int) -> Sequence[bytes]:
         found = await store.read(key, start, stop)
         return found.lines if found else ()
 
-    return _go_through(read)
+    return read
 
 
-def of_archive(store: Store, agent: str, name: str) -> Lines:
-    """Go through the lines of an archive; none where there is none."""
+def archive_reader(store: Store, agent: str, name: str) -> ReadSlice:
+    """Return how to read lines of an archive."""
 
     async def read(start: int, stop: int) -> Sequence[bytes]:
         return await store.read_archive(agent, name, start, stop) or ()
 
-    return _go_through(read)
+    return read
 
 
-async def nothing() -> Lines:
-    """Go through no lines: the store has none that could be compared."""
-    lines: tuple[bytes, ...] = ()
-    for line in lines:
-        yield line
+async def nothing(start: int, stop: int) -> Sequence[bytes]:
+    """Read no lines: the store has none that could be compared."""
+    return ()
 
 
-async def in_step(here: Iterator[bytes], there: Lines) -> AsyncIterator[tuple[bytes | None, bytes | None]]:
-    """Go through both at once; the shorter one gives None where it has ended."""
-    while True:
-        pair = next(here, None), await anext(there, None)
-        if pair == (None, None):
-            return
-        yield pair
-
-
-async def count_common(here: Iterator[bytes], there: Lines) -> tuple[int, int]:
-    """Return how many lines both begin with, and how many `here` has."""
-    common = count = 0
-    async for left, right in in_step(here, there):
-        if left is None:
-            break
-        common += left == right and common == count
-        count += 1
-        if common < count:
-            return common, count + sum(1 for _ in here)
-    return common, count
-
-
-def batches(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Group lines so that one group is written in one call."""
-    batch: list[bytes] = []
-    size = 0
-    for line in lines:
-        if batch and (size + len(line) > SLICE_BYTES or len(batch) == SLICE_LINES):
-            yield batch
-            batch, size = [], 0
-        batch.append(line)
-        size += len(line)
-    if batch:
-        yield batch
-
-
-async def _go_through(read: ReadSlice) -> Lines:
-    start, count = 0, _FIRST_SLICE
+async def slices(read: ReadSlice, start: int = 0) -> Slices:
+    """Go through the lines from `start` on, in slices of a bounded size: a line may have megabytes, or ten bytes."""
+    count = _FIRST_SLICE
     while lines := await read(start, start + count):
-        for line in lines:
-            yield line
+        yield lines
         if len(lines) < count:
             return
         start += count
         mean = sum(map(len, lines)) // count + 1
         count = max(1, min(SLICE_LINES, SLICE_BYTES // mean))
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came out of a source's lines while they were gone through: how many, and how they ended."""
+
+    lines: int = 0
+    torn: Line | None = None
+
+
+async def whole(lines: Lines | None, room: Room, taken: Taken | None = None) -> Slices:
+    """Go through the lines that are carried: all but a torn last one. Waits for room in memory before each batch.
+
+    A file that cannot be read to its end ends where it cannot. The survey, which reads the same lines, has
+    reported that; where it has not, its counts differ and the migration fails.
+    """
+    if lines is None:
+        return
+    with contextlib.suppress(Refused):
+        async for batch in _roomy(lines, room):
+            if taken:
+                taken.lines += len(batch.lines)
+                taken.torn = batch.torn
+            if batch.lines:
+                yield batch.lines
+
+
+async def _roomy(lines: Lines, room: Room) -> AsyncIterator[Batch]:
+    held = 0
+    try:
+        await room.wait()
+        async for batch in lines.batches():
+            held = room.take(sum(map(len, batch.lines)))
+            yield batch
+            held = room.give_back(held)
+            await room.wait()
+    finally:
+        room.give_back(held)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Both sides' lines, compared.
+
+    Attributes:
+        common: how many lines both begin with.
+        here: how many the source has.
+    """
+
+    common: int
+    here: int
+
+
+async def walk(here: AsyncIterator[Sequence[bytes]], read: ReadSlice) -> Walk:
+    """Compare up to the first line that differs, and go through the rest of the source's."""
+    common = count = 0
+    async for lines in here:
+        if common == count:
+            there = await read(count, count + len(lines))
+            common += count_common(lines, there)
+        count += len(lines)
+    return Walk(common, count)
+
+
+def count_common(here: Sequence[bytes], there: Sequence[bytes]) -> int:
+    """Return how many lines both begin with."""
+    if len(here) == len(there) and all(map(bytes.__eq__, here, there)):
+        return len(here)
+    pairs = enumerate(zip(here, there, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(here), len(there)))

@@ -11,6 +11,7 @@ from hypothesis import strategies
 from sessionstore.migrate import plan
 from sessionstore.migrate.plan import Action, Decision, Policy, Sides, Standing
 from sessionstore.migrate.report import Account, Accounts
+from sessionstore.migrate.rows import Name
 
 SAME = Sides(entry_same=True, common=3, here=3, there=3, here_ms=10, there_ms=10, moved_ms=10)
 EVERY_POLICY = list(Policy)
@@ -112,7 +113,7 @@ def test_lines_that_only_the_store_has_are_never_dropped_without_a_conflict(both
     ],
 )
 def test_a_session_and_its_lines_are_counted_once(decision: Decision, expected: Accounts) -> None:
-    assert plan.account(decision, common=2, here=5) == expected
+    assert plan.intent(decision, 2).accounts(Name("session", "main", "k"), 5) == expected
 
 
 @pytest.mark.parametrize(

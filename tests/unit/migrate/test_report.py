@@ -10,7 +10,8 @@ from sessionstore.migrate import report
 from sessionstore.migrate.report import Account, Accounts, Mismatch, Proof, Report, Survey
 from sessionstore.openclaw.problems import Problem, Reason
 
-SURVEY = Survey(("sessions.json",), ("main",), 2, 5, 100, 1, 3, 0, 4, 0, (), "d" * 64)
+SURVEY = Survey(("sessions.json",), ("main",), 2, 5, 100, 1, 3, 0, 0, 4, 0, "d" * 64)
+PROBLEM = Problem("p", Reason.SYMLINK, "d")
 BALANCED = Accounts(Account(migrated=1, present=1), Account(migrated=3, conflicts=2), Account(quarantined=1))
 
 
@@ -40,7 +41,9 @@ def test_counts_that_do_not_add_up_are_named(accounts: Accounts | None, wrong: s
     [
         pytest.param(Report("Verified", SURVEY, BALANCED), False, id="clean"),
         pytest.param(
-            Report("Verified", SURVEY, extra_problems=(Problem("p", Reason.SYMLINK, "d"),)), True, id="a problem"
+            Report("Verified", SURVEY, problems=(Problem("p", Reason.SYMLINK, "d"),), problem_count=1),
+            True,
+            id="a problem",
         ),
         pytest.param(Report("Verified", SURVEY, Accounts(Account(conflicts=1))), True, id="a conflict of sessions"),
         pytest.param(
@@ -54,9 +57,9 @@ def test_what_needs_a_look_is_set_aside(found: Report, expected: bool) -> None:
 
 def test_a_summary_fits_however_long_a_key_is() -> None:
     mismatch = Mismatch("session", "main", "\N{SNOWMAN}" * 4000, "line 1 differs", 1)
-    proof = Proof("d" * 64, "e" * 64, (mismatch,) * 1000)
+    proof = Proof("d" * 64, "e" * 64, (mismatch,) * 100, 1000, 1000)
 
-    words = report.summary(Report("Failed", SURVEY, BALANCED, proof), 1.5)
+    words = report.summary([Report("Failed", SURVEY, BALANCED, proof)], 1.5)
 
     assert len(words) <= report.SUMMARY_BYTES
     assert json.loads(words)["mismatches"] == 1000

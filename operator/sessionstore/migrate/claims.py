@@ -1,0 +1,44 @@
+"""Tells one source of a store that another one rightly won a session: `migration/.won/<hash of its name>`.
+
+Two sources may hold one key, and be carried at once, by one process or by several. The one that loses has proven
+nothing wrong, and finds here that what the store has is the other's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from sessionstore.migrate.ledger import Ledger
+from sessionstore.migrate.rows import Name
+from sessionstore.sessions.store import Capability, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The sessions that the sources of one store took from each other."""
+
+    store: Store
+    source_name: str
+    ledger: Ledger
+
+    async def win(self, name: Name) -> None:
+        """Say that what this source has takes the place of what the store has; before that is done."""
+        facts = self.ledger.facts(name)
+        if facts is None or Capability.DOCUMENTS not in self.store.capabilities:
+            return
+        claim = {"source": self.source_name, "digest": facts.digest.hex()}
+        await self.store.put_document(_document(name), json.dumps(claim).encode())
+
+    async def is_won_by_another(self, name: Name, digest: bytes | None) -> bool:
+        """Tell whether another source put this digest there."""
+        if digest is None or Capability.DOCUMENTS not in self.store.capabilities:
+            return False
+        found = await self.store.get_document(_document(name))
+        claim = json.loads(found) if found else {}
+        return claim.get("digest") == digest.hex() and claim.get("source") != self.source_name
+
+
+def _document(name: Name) -> str:
+    return f"migration/.won/{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:32]}"

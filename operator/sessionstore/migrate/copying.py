@@ -1,0 +1,134 @@
+"""Copy: bring each thing into the store, as it was planned, and note what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sessionstore.migrate import bounded, rows
+from sessionstore.migrate import run as runs
+from sessionstore.migrate.archives import ArchiveCarrier, mark
+from sessionstore.migrate.carry import Carried, Carrier
+from sessionstore.migrate.claims import Claims
+from sessionstore.migrate.items import Item, SetAside, SourceArchive, SourceSession
+from sessionstore.migrate.ledger import EXCUSED, MOVING
+from sessionstore.migrate.report import Account, Accounts
+from sessionstore.migrate.rows import NEW, PRESENT, Facts, Intent, Row, name_of
+from sessionstore.migrate.run import Run
+from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
+from sessionstore.sessions.record import Session
+
+
+async def copy(run: Run) -> Accounts:
+    """Copy all of a source. Raises: Unavailable, SourceError, MigrationError; what was copied until then stays."""
+    copier = _Copier(run)
+    await bounded.for_each(bounded.groups(run.items(), runs.size_of), copier.copy)
+    await run.journal.flush(run.ledger)
+    return copier.accounts
+
+
+class _Copier:
+    """Copies for one run; sums up as it goes."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        claims = Claims(run.store, run.keeper.source_name, run.ledger)
+        self._sessions = Carrier(run.store, run.keeper, run.policy, run.room, claims)
+        self._archives = ArchiveCarrier(run.store, run.keeper, run.policy, run.room)
+        self.accounts = Accounts()
+
+    async def copy(self, group: list[Item]) -> None:
+        """Copy some things, one after another."""
+        known = await self._known(group)
+        for item in group:
+            size = await self._copy(item, known)
+            self._run.meter.settle(self.accounts)
+            await self._run.meter.step(size)
+
+    async def _known(self, group: Sequence[Item]) -> dict[rows.Name, tuple[Row, Session | None]]:
+        """Return what earlier runs left of these things and the source still has, with the store's side of it."""
+        found = {
+            name_of(item): row for item in group if not isinstance(item, SetAside) and (row := self._run.row(item))
+        }
+        keys = [item.key for item in group if isinstance(item, SourceSession) and name_of(item) in found]
+        held = await self._run.patience.of(lambda: self._run.records(keys)) if keys else ()
+        sessions = {
+            rows.Name("session", key.agent, key.key): session
+            for key, session in zip(keys, held, strict=True)
+            if isinstance(session, Session)
+        }
+        return {name: (row, sessions.get(name)) for name, row in found.items()}
+
+    async def _copy(self, item: Item, known: dict[rows.Name, tuple[Row, Session | None]]) -> int:
+        """Copy one thing; return its size."""
+        if isinstance(item, SetAside):
+            kept = await self._run.patience.of(
+                lambda: self._run.keeper.keep_problem(item.problem, item.blob, is_archive=item.is_archive)
+            )
+            self._take(Carried(runs.set_aside(item), kept=(kept,) if kept else ()))
+            return item.blob.size
+        name = name_of(item)
+        row, held = known.get(name, (None, None))
+        if row and await self._is_done(row, held):
+            return row.facts.bytes
+        facts = self._run.ledger.facts(name)
+        stamp = item.lines.stamp if item.lines else None
+        carried = await self._run.patience.of(lambda: self._carry(item, self._intent(item, row)))
+        self._take(carried)
+        if carried.is_excused:
+            self._run.ledger.flag(EXCUSED, name)
+        await self._note(item, facts, stamp, carried)
+        return facts.bytes if facts else 0
+
+    async def _is_done(self, row: Row, held: Session | None) -> bool:
+        """Count what an earlier run, or this one before it was killed, has done; tell whether it still holds."""
+        run, facts = self._run, row.facts
+        if await run.patience.of(lambda: run.is_as_left(row, held)):
+            intent = row.intent if row.run == run.journal.run else PRESENT
+            self.accounts += intent.accounts(facts.name, facts.lines)
+            return True
+        is_session = facts.name.kind == "session"
+        if is_session and held is None and await run.patience.of(lambda: run.is_deleted(facts.name)):
+            self.accounts += PRESENT.accounts(facts.name, facts.lines)
+            run.ledger.flag(EXCUSED, facts.name)
+            return True
+        return False
+
+    def _intent(self, item: SourceSession | SourceArchive, row: Row | None) -> Intent:
+        return self._run.ledger.intent(name_of(item)) or (PRESENT if row else NEW)
+
+    async def _carry(self, item: SourceSession | SourceArchive, intent: Intent) -> Carried:
+        try:
+            if isinstance(item, SourceSession):
+                return await self._sessions.carry(item, intent)
+            if not self._run.has_archives:
+                return Carried(Accounts(archives=Account(quarantined=1)), is_excused=True)
+            return await self._archives.carry(item, intent)
+        except (InvalidKey, InvalidEntry) as error:
+            problem = self._run.refuse(item, error)
+            kept = await self._run.keeper.keep_refused(item, problem)
+            facts = self._run.ledger.facts(name_of(item))
+            accounts = runs.quarantined(name_of(item), facts.found if facts else 0)
+            return Carried(accounts, is_excused=True, kept=(kept,) if kept else ())
+
+    def _take(self, carried: Carried) -> None:
+        self.accounts += carried.accounts
+        if carried.kept:
+            self._run.ledger.keep(carried.kept)
+
+    async def _note(
+        self, item: SourceSession | SourceArchive, facts: Facts | None, stamp: str | None, carried: Carried
+    ) -> None:
+        """Leave a row about what is whole on both sides and as Inspect found it."""
+        run = self._run
+        name = name_of(item)
+        if facts is None or facts.stamp != stamp or facts.entry != rows.entry_hash(item):
+            run.ledger.flag(MOVING, name)
+            return
+        if stamp is None or not facts.is_clean or carried.is_excused:
+            return
+        if isinstance(item, SourceArchive):
+            marked = await run.patience.of(lambda: mark(run.store, item.agent, item.name, facts.lines))
+        else:
+            marked = rows.mark_of(carried.held) if carried.held else None
+        if marked:
+            await run.journal.add(run.ledger, Row(facts, marked, carried.intent, run.journal.run))

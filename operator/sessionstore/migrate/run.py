@@ -1,0 +1,119 @@
+"""What the phases of one run share, and how they answer the same questions: what is refused, what is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from sessionstore.migrate import archives, rows
+from sessionstore.migrate.bounded import Room
+from sessionstore.migrate.items import Item, SetAside, Source, SourceArchive, SourceSession
+from sessionstore.migrate.journal import Journal
+from sessionstore.migrate.keeper import Keeper
+from sessionstore.migrate.ledger import HELD, Ledger
+from sessionstore.migrate.patience import Patience
+from sessionstore.migrate.plan import Policy
+from sessionstore.migrate.progress import Meter
+from sessionstore.migrate.refusals import refusal
+from sessionstore.migrate.report import Account, Accounts
+from sessionstore.migrate.rows import Facts, Name, Row
+from sessionstore.openclaw.problems import Problem
+from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
+from sessionstore.sessions.record import Session, SessionKey
+from sessionstore.sessions.store import Capability, Store
+
+Record = Session | InvalidKey | None
+"""What a store has under a key; or that it can have none under this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over one source into one store."""
+
+    source: Source
+    store: Store
+    ledger: Ledger
+    journal: Journal
+    keeper: Keeper
+    patience: Patience
+    policy: Policy
+    meter: Meter
+    room: Room
+    is_live: bool = False
+
+    @property
+    def has_archives(self) -> bool:
+        """Whether the store has a place for archives."""
+        return Capability.ARCHIVES in self.store.capabilities
+
+    async def items(self) -> AsyncIterator[Item]:
+        """Go through all that the source has. Raises: SourceError, Unavailable."""
+        async for session in self.source.sessions():
+            yield session
+        async for archive in self.source.archives():
+            yield archive
+
+    async def records(self, keys: Sequence[SessionKey]) -> Sequence[Record]:
+        """Return what the store has under these keys, or how it refuses a key."""
+        try:
+            return await self.store.get_many(keys)
+        except InvalidKey:
+            return [await self._record(key) for key in keys]
+
+    async def _record(self, key: SessionKey) -> Record:
+        try:
+            return await self.store.get(key)
+        except InvalidKey as error:
+            return error
+
+    def row(self, item: SourceSession | SourceArchive) -> Row | None:
+        """Return what is known of a thing, where the source still has what it speaks of."""
+        row = self.ledger.known(rows.name_of(item))
+        if row is None or item.lines is None:
+            return None
+        return row if row.holds_for(rows.entry_hash(item), item.lines.stamp) else None
+
+    def known(self, facts: Facts) -> Row | None:
+        """Return the same for what Inspect found."""
+        row = self.ledger.known(facts.name)
+        return row if row and row.holds_for(facts.entry, facts.stamp) else None
+
+    async def is_as_left(self, row: Row, held: Session | None = None) -> bool:
+        """Tell whether the store still has what the row says; `held` is a session that was looked up already."""
+        if row.facts.name.kind == "session":
+            return held is not None and rows.mark_of(held) == row.mark
+        _, agent, name = row.facts.name
+        return self.has_archives and await archives.mark(self.store, agent, name, row.facts.lines) == row.mark
+
+    async def is_deleted(self, name: Name) -> bool:
+        """Tell whether a session that the store had is deleted there, and not just lost."""
+        return await self.store.tombstone(SessionKey(name.agent, name.name)) is not None
+
+    async def held_items(self) -> AsyncIterator[SourceSession | SourceArchive]:
+        """Go through what both sides have."""
+        async for item in self.items():
+            if not isinstance(item, SetAside) and self.ledger.has_flag(HELD, rows.name_of(item)):
+                yield item
+
+    def refuse(self, item: SourceSession | SourceArchive, error: InvalidKey | InvalidEntry) -> Problem:
+        """Note that the store cannot hold something that the contract allows: each store has limits of its own."""
+        problem = refusal(item, error)
+        self.ledger.refuse(rows.name_of(item), problem)
+        return problem
+
+
+def size_of(item: Item) -> int:
+    """Return how much memory an item takes, roughly, without its lines."""
+    return len(item.entry.raw) if isinstance(item, SourceSession) else 0
+
+
+def set_aside(item: SetAside) -> Accounts:
+    """Return how something that cannot be carried is counted."""
+    one = Account(quarantined=1)
+    return Accounts(archives=one) if item.is_archive else Accounts(sessions=one)
+
+
+def quarantined(name: Name, lines: int) -> Accounts:
+    """Return how something that the store refuses is counted, with all of its lines."""
+    one = Account(quarantined=1)
+    return Accounts(archives=one) if name.kind == "archive" else Accounts(one, Account(quarantined=lines))
