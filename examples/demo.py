@@ -111,7 +111,9 @@ class Demo:
             self.scene.cluster.kubectl.apply(STORE.read_text())
             self.scene.wait_ready(deadline_s=WAIT_S)
             report = self.scene.migration()
-            found.append(f"the gateway paused for [bold]{report['pauseSeconds']} s[/]")
+            found.append(
+                f"the gateway paused for [bold]{report['pauseSeconds']} s[/], {report['copySeconds']} s to copy"
+            )
         with step("source and store compared by the gateway's own pod") as found:
             (pod,) = self.scene.wait_gateways(1)
             proof = json.loads(self.scene.in_pod(pod, "sessionstore", "verify", stores.STATE_DIR, "--json"))
@@ -119,9 +121,9 @@ class Demo:
             digests = {proof["digest"], proof["storeDigest"], report["digest"]}
             expect("digests of source, store and status", len(digests), 1)
             found.append(f"digest [bold]{proof['digest']}[/]")
-        counts = {name: report[name] for name in ("sessions", "lines", "archives", "migrated", "quarantined")}
+        counts = {name: report[name] for name in ("sessions", "lines", "archives", "preCopied", "quarantined")}
         lines = self.archive.lines + self.added
-        expect("migrated", counts, {"sessions": 11, "lines": lines, "archives": 3, "migrated": 11, "quarantined": 0})
+        expect("migrated", counts, {"sessions": 11, "lines": lines, "archives": 3, "preCopied": 11, "quarantined": 0})
 
     def scale(self) -> None:
         with step("gateway scaled to 3"):

@@ -16,6 +16,8 @@ import pytest
 from tests.cluster import chart
 from tests.cluster import cluster as clusters
 
+from . import stores
+
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
@@ -44,6 +46,22 @@ def namespace(request: pytest.FixtureRequest, cluster: clusters.Cluster) -> Iter
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def scene(cluster: clusters.Cluster, operator_chart: chart.Release, namespace: str) -> stores.Scene:
+    """A namespace of the test's own, with the operator at work."""
+    return stores.Scene(cluster, namespace)
+
+
+@pytest.fixture
+def on_files(scene: stores.Scene) -> stores.Scene:
+    """A gateway of one replica on a volume with real OpenClaw files."""
+    scene.apply(stores.a_claim())
+    scene.fill("openclaw-home-pvc")
+    scene.apply(stores.a_gateway())
+    scene.wait_gateways(1)
+    return scene
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
+import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +118,18 @@ class Scene:
         )
         return dict(json.loads(answer))
 
+    def turn(self, pod: str, key: str, text: str) -> dict[str, Any]:
+        """Say something in a conversation; the answer counts the lines, and names pod and backend."""
+        answer = self.call(pod, "POST", f"/v1/sessions/{urllib.parse.quote(key, safe='')}/turns", {"text": text})
+        assert "error" not in answer, answer
+        return answer
+
+    def tree_hash(self, pod: str) -> str:
+        """Hash names, modes, owners, modification times and contents of the gateway's state directory."""
+        listing = self.in_pod(pod, "python3", "-c", _TREE)
+        assert "sessions.json" in listing
+        return hashlib.sha256(listing.encode()).hexdigest()
+
     def wait_served(self, pod: str) -> None:
         """Wait until a gateway reaches its store: a pod's readiness is up to its probe's period old."""
         self.wait(lambda: "sessions" in self.call(pod, "GET", "/v1/sessions"), f"{pod} to reach its store")
@@ -139,6 +153,14 @@ class Scene:
         assert done.returncode == 0, done.stderr.decode()
         self.kubectl("delete", "pod", "filler", "--grace-period=0", "--force")
 
+
+_TREE = f"""
+import hashlib, os
+for d, _, fs in sorted(os.walk("{STATE_DIR}")):
+    for f in sorted(fs):
+        p = os.path.join(d, f); s = os.lstat(p)
+        print(p, s.st_mode, s.st_uid, s.st_mtime_ns, hashlib.sha256(open(p, "rb").read()).hexdigest())
+"""
 
 _UNPACK = """
 import sys, tarfile

@@ -13,16 +13,9 @@ from typing import Any
 import pytest
 
 from sessionstore.gateways import injection
-from tests.cluster import chart
-from tests.cluster import cluster as clusters
 from tests.kind import stores
 
 Manifest = dict[str, Any]
-
-
-@pytest.fixture
-def scene(cluster: clusters.Cluster, operator_chart: chart.Release, namespace: str) -> stores.Scene:
-    return stores.Scene(cluster, namespace)
 
 
 def a_workload(name: str = "openclaw", kind: str = "Deployment", **container: Any) -> Manifest:

@@ -19,15 +19,10 @@ from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines.redis import standalone
 from sessionstore.gateways import binding, fence, injection, ownership
 from sessionstore.kube import client
-from tests.cluster import chart, command, images
 from tests.cluster import cluster as clusters
+from tests.cluster import command, images
 from tests.kind import stores, workbench
 from tests.kind.workbench import GATEWAY, HASH, MANAGER, Bench, Helm, Manifest, a_workload, with_variable
-
-
-@pytest.fixture
-def scene(cluster: clusters.Cluster, operator_chart: chart.Release, namespace: str) -> stores.Scene:
-    return stores.Scene(cluster, namespace)
 
 
 @pytest.fixture

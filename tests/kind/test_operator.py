@@ -17,11 +17,6 @@ LEASE = "sessionstore-operator"
 
 
 @pytest.fixture
-def scene(cluster: clusters.Cluster, operator_chart: chart.Release, namespace: str) -> stores.Scene:
-    return stores.Scene(cluster, namespace)
-
-
-@pytest.fixture
 def house(cluster: clusters.Cluster, operator_chart: chart.Release) -> Iterator[stores.Scene]:
     """The operator's own namespace; whatever a test did, two replicas run after it."""
     home = stores.Scene(cluster, operator_chart.namespace)

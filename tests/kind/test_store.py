@@ -8,16 +8,10 @@ import json
 import pytest
 
 from tests.cluster import chart
-from tests.cluster import cluster as clusters
 
 from . import stores
 
 CHILDREN = ("statefulset", "service", "configmap", "secret", "serviceaccount", "poddisruptionbudget", "sst")
-
-
-@pytest.fixture
-def scene(cluster: clusters.Cluster, operator_chart: chart.Release, namespace: str) -> stores.Scene:
-    return stores.Scene(cluster, namespace)
 
 
 def test_the_smallest_manifest_becomes_a_ready_store(scene: stores.Scene) -> None:
