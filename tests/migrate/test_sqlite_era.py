@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 
 from sessionstore.migrate.directory import DirectorySource, open_directory
 from sessionstore.migrate.items import Lines, SetAside, SourceSession
-from sessionstore.openclaw.problems import Problem, Reason
+from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.scratch import Scratch
+from sessionstore.openclaw.transcript import Batch
 from sessionstore.sessions.record import Status
 from tests.migrate import sqlite_states, states
 from tests.migrate.sqlite_states import Database, zstd
@@ -54,7 +55,7 @@ async def look(source: DirectorySource) -> Found:
         if isinstance(item, SetAside):
             found.aside.append(_aside(item))
             continue
-        found.sessions[item.key.key] = await _lines(item.lines)
+        found.sessions[item.key.key] = await _lines(item.lines, found)
         found.archived |= {item.key.key} if item.status is Status.ARCHIVED else set()
         found.problems += [item.problem] if item.problem else []
     async for archive in source.archives():
@@ -62,7 +63,7 @@ async def look(source: DirectorySource) -> Found:
             found.aside.append(_aside(archive))
             continue
         assert archive.name not in found.archives
-        found.archives[archive.name] = await _lines(archive.lines)
+        found.archives[archive.name] = await _lines(archive.lines, found)
         found.orphans |= {archive.name} if archive.orphan else set()
     found.problems += source.problems()
     found.beside, found.superseded = source.beside(), source.superseded()
@@ -75,9 +76,19 @@ def _aside(item: SetAside) -> tuple[Reason, bytes]:
     return item.problem.reason, raw
 
 
-async def _lines(lines: Lines | None) -> list[bytes]:
-    batches = [batch async for batch in lines.batches()] if lines else []
-    return [line for batch in batches for line in [*batch.lines, *([batch.torn.raw] if batch.torn else [])]]
+async def _lines(lines: Lines | None, found: Found) -> list[bytes]:
+    taken: list[bytes] = []
+    try:
+        async for batch in lines.batches() if lines else _nothing():
+            taken += [*batch.lines, *([batch.torn.raw] if batch.torn else [])]
+    except Refused as error:
+        found.problems.append(error.problem(lines.path if lines else ""))
+    return taken
+
+
+async def _nothing() -> AsyncIterator[Batch]:
+    for batch in ():
+        yield batch
 
 
 async def found_in(root: Path, scratch: Scratch) -> Found:

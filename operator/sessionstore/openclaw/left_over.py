@@ -256,10 +256,9 @@ def is_kept(part: Part, database: Transcripts, *ids: str) -> bool:
 
 
 def _candidates(database: Transcripts, session_id: str, is_archive: bool) -> Iterator[Part]:
-    if not is_archive and database.has(session_id):
-        found = database.of(session_id)
-        if not isinstance(found, Problem):
-            yield found
+    found = None if is_archive else database.find(session_id)
+    if found is not None and not isinstance(found, Problem):
+        yield found
     yield from database.archives_of(session_id)
 
 
@@ -280,7 +279,7 @@ def _lines(part: Part) -> Iterator[bytes]:
 
 def _has(database: Transcripts, session_id: str) -> bool:
     try:
-        return database.has(session_id)
+        return database.find(session_id) is not None
     except Refused:
         return False
 

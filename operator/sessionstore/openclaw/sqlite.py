@@ -71,11 +71,8 @@ class DatabaseIndex:
     def transcript(self, entry: RawEntry, transcript_id: str) -> Part | Problem:
         """Return where an entry's lines are. A session without any has a transcript without lines."""
         try:
-            if not self.transcripts.has(transcript_id):
-                file = self.look_up(entry, transcript_id)
-                if file is not None:
-                    return file
-            return self.transcripts.of(transcript_id)
+            found = self.transcripts.find(transcript_id) or self.look_up(entry, transcript_id)
+            return self.transcripts.hot(transcript_id) if found is None else found
         except Refused as error:
             return error.problem(self.path, entry.agent, entry.key)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sessionstore.openclaw import sqlite_log
 from sessionstore.openclaw.problems import Reason, Refused, SourceError
 
 OLDEST, NEWEST = 14, 23
@@ -101,8 +102,13 @@ class Database:
         self._connection.close()
 
     def damage(self) -> str | None:
-        """Say what is wrong with the tables that are read, or None. Reads all of them."""
+        """Say what is wrong with the log and the tables that are read, or None. Reads all of them."""
         try:
+            _, frames, _ = self.row("PRAGMA wal_checkpoint(PASSIVE)") or (0, -1, -1)
+            # Where no log is in use, SQLite counts -1 frames; one may lie there all the same.
+            lost = sqlite_log.damage(Path(f"{self.file}-wal"), max(frames, 0))
+            if lost:
+                return lost
             for table in sorted(self.schema.tables):
                 # The number bounds what it says and not what it looks at; a table's name leaves out all others.
                 for (said,) in self.rows(f"PRAGMA integrity_check('{table}')"):

@@ -120,18 +120,48 @@ def lines_of(database: Database, session_id: str) -> Iterator[bytes]:
         last = following[0]
 
 
-def broken(database: Database) -> Iterator[Broken]:
+def broken(file: DatabaseFile) -> Iterator[Broken]:
     """Go through the events that are left out, by their place in the table. Raises: Refused, SourceError."""
-    for rowid, session_id, seq in database.rows("SELECT rowid, session_id, seq FROM transcript_events ORDER BY rowid"):
+    if file.is_whole:
+        return
+    count = 0
+    for event in _broken_in(file.current()):
+        count += 1
+        yield event
+    file.is_whole = not count
+
+
+def _broken_in(database: Database) -> Iterator[Broken]:
+    last = -1
+    try:
+        for rowid, session_id, seq, *payload in database.rows(
+            _SUSPECTS if database.schema.compresses else _OLD_SUSPECTS
+        ):
+            last = rowid
+            problem = _line(*payload)
+            if isinstance(problem, str):
+                yield _broken(rowid, session_id, seq, payload[0], Reason.UNDECODABLE, problem)
+    except Refused as error:
+        if error.reason is not Reason.TOO_LARGE:
+            raise
+        # A value that is too large ended the query: look at one row after the other from here on.
+        yield from _broken_behind(database, last)
+
+
+def _broken_behind(database: Database, last: int) -> Iterator[Broken]:
+    for rowid, session_id, seq in database.rows(_ROWS, last):
         try:
-            found = database.row(_EVENT if database.schema.compresses else _OLD_EVENT, rowid)
+            payload = database.row(_EVENT if database.schema.compresses else _OLD_EVENT, rowid) or (b"",)
         except Refused as error:
-            yield Broken(rowid, session_id, seq, "event_json", error.reason, str(error))
+            yield _broken(rowid, session_id, seq, b"", error.reason, str(error))
             continue
-        problem = _line(*found) if found else b""
+        problem = _line(*payload) if len(payload) > 1 else b""
         if isinstance(problem, str):
-            column = "event_zstd" if found and found[0] is None else "event_json"
-            yield Broken(rowid, session_id, seq, column, Reason.UNDECODABLE, problem)
+            yield _broken(rowid, session_id, seq, payload[0], Reason.UNDECODABLE, problem)
+
+
+def _broken(rowid: int, session_id: bytes, seq: int, text: object, reason: Reason, detail: str) -> Broken:
+    return Broken(rowid, session_id, seq, "event_zstd" if text is None else "event_json", reason, detail)
 
 
 # An id is given as bytes, since one need not be UTF-8 in a damaged database.
@@ -143,7 +173,16 @@ _EVENTS = (
     "WHERE session_id = CAST(? AS TEXT) AND seq > ? ORDER BY seq"
 )
 _EVENT = "SELECT event_json, event_zstd, event_utf8_bytes FROM transcript_events WHERE rowid = ?"
+_ROWS = "SELECT rowid, session_id, seq FROM transcript_events WHERE rowid > ? ORDER BY rowid"
+_SUSPECTS = (
+    "SELECT rowid, session_id, seq, event_json, event_zstd, event_utf8_bytes FROM transcript_events "
+    "WHERE event_json IS NULL OR instr(event_json, char(10)) ORDER BY rowid"
+)
 # Version 19 does not compress.
+_OLD_SUSPECTS = (
+    "SELECT rowid, session_id, seq, event_json, NULL, NULL FROM transcript_events "
+    "WHERE event_json IS NULL OR instr(event_json, char(10)) ORDER BY rowid"
+)
 _OLD_EVENTS = (
     "SELECT seq, event_json, NULL, NULL FROM transcript_events "
     "WHERE session_id = CAST(? AS TEXT) AND seq > ? ORDER BY seq"

@@ -26,6 +26,8 @@ class DatabaseFile:
         """What is wrong with the tables, where the database can be opened all the same."""
         self.stamp: str | None = None
         """What changes with the database; None where the clock is too coarse to tell."""
+        self.is_whole = False
+        """Whether its events were looked through, and none has to be left out."""
 
     @property
     def path(self) -> str:
@@ -59,6 +61,7 @@ class DatabaseFile:
 
     def _forget(self) -> None:
         self._refusal = self.damage = self.stamp = self._times = None
+        self.is_whole = False
         if self._database:
             database, self._database = self._database, None
             database.close()

@@ -60,9 +60,9 @@ class Transcripts:
             return
         hot = sqlite_events.session_ids(database)
         for session_id, is_cold in heapq.merge(((id, False) for id in hot), self._cold_ids(database)):
-            yield self._cold(database, session_id) if is_cold else self._hot(session_id)
+            yield self._cold(database, session_id) if is_cold else self.hot(session_id)
         yield from self._archives(database)
-        for event in sqlite_events.broken(database):
+        for event in sqlite_events.broken(self.file):
             detail = f"event {event.seq} of {_text(event.session_id)!a}, without which it is carried: {event.detail}"
             blob = Cell(self.file, sqlite_events.TABLE, event.column, event.rowid)
             yield BadEntry(self.agent, None, blob, event.reason, detail)
@@ -71,20 +71,21 @@ class Transcripts:
         """Count files that are no part of any conversation: a database is one file, and has them."""
         return 0
 
-    def has(self, session_id: str) -> bool:
-        """Tell whether there are lines of a transcript. Raises: Refused, SourceError."""
+    def find(self, session_id: str) -> Events | Packed | Problem | None:
+        """Return a transcript: its events, else its cold archive; None without either. Raises: Refused, SourceError."""
         database = self.file.current()
-        return sqlite_events.has_events(database, session_id) or self._is_cold(database, session_id)
-
-    def of(self, session_id: str) -> Part | Problem:
-        """Return a transcript: its events, else its cold archive. Raises: Refused, SourceError."""
-        database = self.file.current()
-        if sqlite_events.has_events(database, session_id) or not self._is_cold(database, session_id):
-            return self._hot(session_id)
+        if sqlite_events.has_events(database, session_id):
+            return self.hot(session_id)
+        if not database.schema.has_cold or database.row(_COLD, _raw(session_id)) is None:
+            return None
         found = self._cold(database, session_id)
         if isinstance(found, BadEntry):
             return Problem(self.path, found.reason, found.detail, self.agent)
         return found
+
+    def hot(self, session_id: str) -> Events:
+        """Return the events of a transcript, which may be none."""
+        return Events(self.file, self.agent, session_id, names.file_of(session_id), session_id)
 
     def archives_of(self, session_id: str) -> Iterator[Packed]:
         """Go through the archives of a transcript. Raises: Refused, SourceError."""
@@ -105,12 +106,6 @@ class Transcripts:
         """Tell whether a file is the cold archive of a transcript. Raises: Refused, SourceError."""
         database = self.file.current()
         return database.schema.has_cold and database.row(_COLD_FILE, name) is not None
-
-    def _is_cold(self, database: Database, session_id: str) -> bool:
-        return database.schema.has_cold and database.row(_COLD, _raw(session_id)) is not None
-
-    def _hot(self, session_id: str) -> Events:
-        return Events(self.file, self.agent, session_id, names.file_of(session_id), session_id)
 
     def _cold_ids(self, database: Database) -> Iterator[tuple[str, bool]]:
         if database.schema.has_cold:
