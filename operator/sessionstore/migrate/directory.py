@@ -180,7 +180,7 @@ def _item(index: Index, found: RawEntry | BadEntry) -> SourceSession | SetAside:
 
 def _problem(path: str, found: BadEntry) -> Problem:
     key_text = None if found.key is None else _shown(found.key)
-    return Problem(path, found.reason, found.detail, printable(found.agent), key_text)
+    return Problem(found.path or path, found.reason, found.detail, printable(found.agent), key_text)
 
 
 def _session(index: Index, found: RawEntry) -> SourceSession:

@@ -179,11 +179,15 @@ class Keeper:
         return chunks
 
 
+_NO_LINES = frozenset({Reason.UNDECODABLE, Reason.DAMAGED_DATABASE, Reason.TOO_LARGE})
+"""Of an archive that is kept as its bytes are: compressed, or a piece of a database."""
+
+
 def _kind(problem: Problem, *, is_archive: bool) -> Kind:
     if problem.reason is Reason.TORN_LAST_LINE:
         return Kind.TORN
     if is_archive:
-        return Kind.ARCHIVE
+        return Kind.BYTES if problem.reason in _NO_LINES else Kind.ARCHIVE
     return Kind.BYTES if problem.key is None else Kind.ENTRY
 
 

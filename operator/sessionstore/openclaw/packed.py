@@ -66,7 +66,7 @@ class Packed:
         except Refused as error:
             # Anything else says that the bytes cannot be had, or should stay where they are.
             kept = self.blob if error.reason is Reason.UNDECODABLE else Held(b"")
-            return BadEntry(self.agent, None, kept, error.reason, f"{self.path}: {error}")
+            return BadEntry(self.agent, None, kept, error.reason, str(error), self.path)
         return None
 
     def _decoded(self) -> Iterator[bytes]:

@@ -39,6 +39,9 @@ class BadEntry:
     """An entry that cannot be taken, or with `key` None an index as far as it cannot be taken apart.
 
     Of a folder: an archive, or a piece of a transcript, that cannot be taken.
+
+    Attributes:
+        path: where it lies, printable; None for the index or the folder itself.
     """
 
     agent: str
@@ -46,6 +49,7 @@ class BadEntry:
     blob: Blob
     reason: Reason
     detail: str
+    path: str | None = None
 
 
 class Part(Protocol):

@@ -107,9 +107,8 @@ class DatabaseIndex:
         yield BadEntry(self.transcripts.agent, None, FileBlob(source, ""), reason, detail)
         status = source.tree.status(source.path + LOG)
         if status and status.st_size:
-            yield BadEntry(
-                self.transcripts.agent, None, FileBlob(source, LOG), reason, "the log of the damaged database"
-            )
+            detail = "the log of the damaged database"
+            yield BadEntry(self.transcripts.agent, None, FileBlob(source, LOG), reason, detail, self.path + LOG)
 
 
 def _text(raw: bytes) -> str:

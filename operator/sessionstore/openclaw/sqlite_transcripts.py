@@ -63,9 +63,10 @@ class Transcripts:
             yield self._cold(database, session_id) if is_cold else self.hot(session_id)
         yield from self._archives(database)
         for event in sqlite_events.broken(self.file):
-            detail = f"event {event.seq} of {_text(event.session_id)!a}, without which it is carried: {event.detail}"
+            detail = f"event {event.seq}, without which the transcript is carried: {event.detail}"
+            path = f"{self.path}:{_shown(_text(event.session_id))}:{event.seq}"
             blob = Cell(self.file, sqlite_events.TABLE, event.column, event.rowid)
-            yield BadEntry(self.agent, None, blob, event.reason, detail)
+            yield BadEntry(self.agent, None, blob, event.reason, detail, path)
 
     def beside(self) -> int:
         """Count files that are no part of any conversation: a database is one file, and has them."""
