@@ -57,6 +57,13 @@ class Program:
         assert done.returncode in (0, 3), done.stderr.decode()
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def json_of(self, status: int, *arguments: object) -> dict[str, Any]:
+        """Return the one object that it prints, and ends with this status."""
+        done = self(*arguments, "--json")
+        assert done.returncode == status, done
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
     def ids(self, *arguments: object) -> list[str]:
         return [row["id"] for row in self.json("quarantine", "list", *arguments)]
 

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from sessionstore.cli import output, quarantine_view, sources
+from sessionstore.cli import quarantine_choice as choice
 from sessionstore.cli.counting import Advance, counting
 from sessionstore.cli.keys import json_option
+from sessionstore.cli.quarantine_retry import retry_command
 from sessionstore.migrate import shelves
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.kept import Shelf
-from sessionstore.migrate.shelves import Found, Place
+from sessionstore.migrate.shelves import Place
 from sessionstore.sessions.store import Store
-
-_ids = click.argument("ids", metavar="ID...", nargs=-1)
-_conflicts = click.option("--conflicts", is_flag=True, help="Those that lost a conflict, instead of the quarantine.")
-_reason = click.option("--reason", metavar="R", default=None, help="Only those with this reason, such as InvalidJSON.")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which things a command is about."""
-
-    source_name: str | None
-    shelf: Shelf = Shelf.QUARANTINE
-    reason: str | None = None
-
-    def takes(self, found: Found) -> bool:
-        """Tell whether a thing is one of them; what cannot be read has no reason."""
-        return self.reason is None or found.text("reason") == self.reason
 
 
 @click.group("quarantine")
@@ -46,8 +29,8 @@ def quarantine_command() -> None:
 
 @quarantine_command.command("list")
 @sources.source_option
-@_reason
-@_conflicts
+@choice.reason_option
+@choice.conflicts_option
 @click.option("--limit", type=click.IntRange(min=0), default=None, help="At most so many. Default: 50; --json: all.")
 @json_option
 @click.pass_obj
@@ -55,7 +38,7 @@ def list_command(
     url: str | None, source_name: str | None, reason: str | None, conflicts: bool, limit: int | None, as_json: bool
 ) -> None:
     """List what is kept. Exit status 3 where some of it cannot be read."""
-    wanted = Wanted(source_name, Shelf.CONFLICTS if conflicts else Shelf.QUARANTINE, reason)
+    wanted = choice.Wanted(source_name, Shelf.CONFLICTS if conflicts else Shelf.QUARANTINE, reason)
     flawed = sources.run(_list(url, wanted, limit, as_json))
     sys.exit(output.SET_ASIDE if flawed else output.DONE)
 
@@ -75,12 +58,12 @@ def show_command(
 
 
 @quarantine_command.command("drop")
-@_ids
+@choice.ids_argument
 @click.option("--all", "every", is_flag=True, help="Everything that --source-name, --reason and --conflicts name.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @sources.source_option
-@_reason
-@_conflicts
+@choice.reason_option
+@choice.conflicts_option
 @json_option
 @click.pass_obj
 def drop_command(  # noqa: PLR0913, PLR0917  click hands over each option by its name
@@ -94,58 +77,15 @@ def drop_command(  # noqa: PLR0913, PLR0917  click hands over each option by its
     as_json: bool,
 ) -> None:
     """Drop what is kept: it is gone then."""
-    check_choice(ids, every, reason, conflicts=conflicts)
+    choice.check(ids, every, reason, conflicts=conflicts)
     if every and not yes and not sys.stdin.isatty():
         raise click.UsageError("say --yes: there is no terminal to ask in, and what is dropped is gone")
-    wanted = Wanted(source_name, Shelf.CONFLICTS if conflicts else Shelf.QUARANTINE, reason)
+    wanted = choice.Wanted(source_name, Shelf.CONFLICTS if conflicts else Shelf.QUARANTINE, reason)
     dropped = sources.run(_drop(url, ids, wanted, yes=yes))
     output.json_line({"dropped": dropped}) if as_json else output.console().print(f"{dropped} dropped")
 
 
-def check_choice(ids: tuple[str, ...], every: bool, reason: str | None, *, conflicts: bool) -> None:
-    """Refuse a choice that is none, or two. Raises: click.UsageError."""
-    if bool(ids) == every:
-        raise click.UsageError("say which: one ID or more, or --all")
-    if ids and (reason or conflicts):
-        raise click.UsageError("--reason and --conflicts go with --all; an ID says which by itself")
-
-
-async def find(store: Store, ids: Iterable[str], source_name: str | None) -> list[Place]:
-    """Return the things that ids or their beginnings name, each once. Raises: MigrationError; click.UsageError."""
-    everything = [
-        place
-        for name in await sources.chosen(store, source_name)
-        for shelf in Shelf
-        for place in await shelves.places(store, name, shelf)
-    ]
-    return list(dict.fromkeys(_one(id, shelves.matching(id, everything)) for id in ids))
-
-
-async def choose(store: Store, wanted: Wanted) -> list[Place]:
-    """Return all the things that are wanted; of what has a reason, headers are read."""
-    chosen: list[Place] = []
-    for name in await sources.chosen(store, wanted.source_name):
-        there = await shelves.places(store, name, wanted.shelf)
-        if wanted.reason is None:
-            chosen += there
-        else:
-            chosen += [found.place async for found in shelves.look(store, there) if wanted.takes(found)]
-    return chosen
-
-
-def _one(id: str, matching: list[Place]) -> Place:
-    if not id:
-        raise click.UsageError("an empty ID names everything, and so nothing")
-    if not matching:
-        raise MigrationError("NoSuchThing", f"nothing is kept under {id!r}; see `sessionstore quarantine list`")
-    if len(matching) > 1:
-        several = ", ".join(f"{place.id} of {place.source_name}" for place in matching[:3])
-        more = f" and {len(matching) - 3} more" if len(matching) > 3 else ""
-        raise click.UsageError(f"{id!r} is the beginning of {several}{more}; say more of it, or --source-name")
-    return matching[0]
-
-
-async def _list(url: str | None, wanted: Wanted, limit: int | None, as_json: bool) -> int:
+async def _list(url: str | None, wanted: choice.Wanted, limit: int | None, as_json: bool) -> int:
     """List, and return how many cannot be read."""
     most = limit or (None if as_json or limit == 0 else 50)
     flawed = count = 0
@@ -174,7 +114,7 @@ async def _show(
     url: str | None, id: str, source_name: str | None, *, raw: bool, file: Path | None, as_json: bool
 ) -> None:
     async with sources.opened(url) as store:
-        (place,) = await find(store, [id], source_name)
+        (place,) = await choice.find(store, [id], source_name)
         found = await shelves.look_at(store, place)
         if found is None:
             raise MigrationError("NoSuchThing", f"{place.id} was dropped just now")
@@ -195,9 +135,9 @@ async def _show(
             output.fail(f"{place.document()}: {found.flaw}", output.UNKNOWN)
 
 
-async def _drop(url: str | None, ids: tuple[str, ...], wanted: Wanted, *, yes: bool) -> int:
+async def _drop(url: str | None, ids: tuple[str, ...], wanted: choice.Wanted, *, yes: bool) -> int:
     async with sources.opened(url) as store:
-        places = await find(store, ids, wanted.source_name) if ids else await choose(store, wanted)
+        places = await choice.find(store, ids, wanted.source_name) if ids else await choice.choose(store, wanted)
         if not ids and not yes:
             what = "sides that lost a conflict" if wanted.shelf is Shelf.CONFLICTS else "quarantined things"
             click.confirm(f"Drop {len(places)} {what}? They are gone then.", abort=True, err=True)
@@ -209,3 +149,6 @@ async def _drop_one(store: Store, place: Place, advance: Advance) -> bool:
     dropped = await shelves.drop(store, place)
     advance(1)
     return dropped
+
+
+quarantine_command.add_command(retry_command)

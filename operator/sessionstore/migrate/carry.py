@@ -172,7 +172,7 @@ class Carrier:
         if action is Action.FINISH:
             return await self.store.set(session.key, session.entry, expected=look.revision)
         if action is Action.REPLACE:
-            return await self._replace(session, look, kept)
+            return await self.replace(session, look, kept)
         if action is Action.KEEP:
             kept.append(await self.keeper.keep_session(session))
         elif action is Action.REFUSE:
@@ -203,7 +203,7 @@ class Carrier:
                 number += 1
         return number
 
-    async def _replace(self, session: SourceSession, look: Look, kept: list[str]) -> Session:
+    async def replace(self, session: SourceSession, look: Look, kept: list[str]) -> Session:
         """Keep the store's side, then write the entry, then the lines.
 
         The entry comes first: should we end between the two, the next look finds our entry with lines that are not

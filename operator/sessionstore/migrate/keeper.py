@@ -148,9 +148,9 @@ class Keeper:
                 raise
             raise Conflict(f"session {session.key} changed while it was kept", None) from error
 
-    async def keep_archive(self, archive: SourceArchive) -> str:
-        """Keep an archive of which the store has another version."""
-        header = {"side": "source"} | _archive_header(archive)
+    async def keep_archive(self, archive: SourceArchive, side: str = "source") -> str:
+        """Keep an archive of which the other side has another version."""
+        header = {"side": side} | _archive_header(archive)
         return await self.keep(Shelf.CONFLICTS, header, _of_lines(archive.lines))
 
     async def _write(self, shelf: Shelf, thing: Thing) -> str:
