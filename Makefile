@@ -35,7 +35,7 @@ test: venv packages ferretdb ## run all tests, with small counts; what CI runs (
 	$(PYTEST) $(TESTS) $(ARGS)
 
 .PHONY: test-long
-test-long: venv packages ferretdb ## run all tests with the full counts of kills, rounds and examples
+test-long: venv packages ferretdb openclaw ## run all tests with the full counts of kills, rounds and examples
 	SESSIONSTORE_LONG=1 $(PYTEST) $(TESTS) $(ARGS)
 
 .PHONY: test-quick
@@ -49,7 +49,7 @@ lint: venv ## check format, rules, types, imports, shell scripts, and that nothi
 	$(BIN)/mypy
 	$(BIN)/mypy tests/cluster tests/kind/conftest.py tests/conftest.py
 	$(BIN)/lint-imports
-	for script in .ci/run $(wildcard requirements/*.sh tests/cluster/*.sh charts/*.sh); do bash -n $$script; done
+	for script in .ci/run $(wildcard requirements/*.sh tests/cluster/*.sh tests/openclaw/*.sh charts/*.sh); do bash -n $$script; done
 	@$(MAKE) --no-print-directory drift
 
 # A chart carries its own copy: Helm reads nothing outside of a chart's directory.
@@ -109,6 +109,11 @@ venv: ## create the Python environment from the locks
 .PHONY: ferretdb
 ferretdb: ## build the MongoDB-wire server that tests run (FerretDB on PostgreSQL; about 5 minutes, once)
 	@tests/cluster/ferretdb.sh
+
+.PHONY: openclaw
+openclaw: ## install the OpenClaw that tests of the way back run (npm packages; a few minutes, once)
+	@tests/cluster/packages.sh npm:npm
+	@tests/openclaw/install.sh $(SESSIONSTORE_CACHE)/openclaw 2026.7.1-2 2026.9.6
 
 # Redis, FerretDB, and strace, which kills a writer at a system call, are what tests without a cluster need besides Python.
 .PHONY: packages

@@ -32,8 +32,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/kind, and run it last."""
+    """Mark what lies in tests/kind, and run it last; mark what lies in tests/openclaw."""
     for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "openclaw"):
+            item.add_marker(pytest.mark.slow)
         if _needs_cluster(item):
             item.add_marker(pytest.mark.kind)
     items.sort(key=_needs_cluster)

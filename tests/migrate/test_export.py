@@ -11,12 +11,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from sessionstore.migrate.directory import open_directory
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.export import run as export
 from sessionstore.migrate.export.report import Exported
 from sessionstore.migrate.export.run import Format, Options
 from sessionstore.migrate.patience import Patience
 from sessionstore.openclaw import rawjson
+from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import SessionKey, Store, open_store
 from tests.migrate import states
 from tests.migrate.conftest import run
@@ -347,3 +349,28 @@ def test_wrong_use_ends_with_2(arguments: tuple[str, ...], message: str) -> None
     answer = run("export", "memory://", *arguments)
 
     assert answer.status == 2 and message in " ".join(answer.stderr.split())
+
+
+def test_one_file_an_entry_is_read_again(real: Path, tmp_path: Path, url: str) -> None:
+    run("migrate", real, "--to", url)
+
+    answer = run("export", url, "--to", tmp_path / "out", "--format", "sessions-d", "--state-dir", HOME)
+
+    assert (answer.status, answer.document["digest"]) == (0, DIGEST)
+    assert not list((tmp_path / "out").rglob("sessions.json"))
+    with Scratch(tmp_path) as scratch, open_directory(tmp_path / "out", scratch) as source:
+        assert "sessions.d" in source.layouts
+
+
+async def test_one_index_for_all_agents_has_no_place_for_a_key_without_its_agent(store: Store, out: Path) -> None:
+    out.mkdir()
+    (out / "openclaw.json").write_text(json.dumps({"session": {"store": f"{HOME}/sessions"}}))
+    for key in (KEY, SessionKey("work", "agent:work:main"), SessionKey("work", "global")):
+        await store.set(key, _entry(key.key.replace(":", "-")))
+
+    found = await _export(store, out)
+
+    index = json.loads((out / "sessions").read_bytes())
+    assert sorted(index) == ["agent:main:main", "agent:work:main"]
+    assert index["agent:work:main"]["sessionFile"] == f"{HOME}/agents/work/sessions/agent-work-main.jsonl"
+    assert (found.left_out, [note.reason.value for note in found.notes]) == (1, ["NoPlace"])

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
+from sessionstore.migrate.directory import open_directory
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.export import run as export
 from sessionstore.migrate.export.report import Exported
 from sessionstore.migrate.export.run import Format, Options
+from sessionstore.migrate.items import Lines, SourceArchive, SourceSession
 from sessionstore.migrate.patience import Patience
-from sessionstore.sessions import SessionKey, open_store
+from sessionstore.openclaw.scratch import Scratch
+from sessionstore.sessions import SessionKey, Status, open_store
 from tests.file.children import Fault, Outcome, struck, without_rights
 from tests.migrate import states
 from tests.migrate.conftest import run
@@ -259,3 +262,75 @@ def test_a_disk_that_is_full_leaves_everything_as_it_was(
             failed += 1
             assert _without_root(states.fingerprint(root)) == before, number
     assert failed > 5
+
+
+Found = dict[str, tuple[Any, tuple[bytes, ...]]]
+_REWRITTEN = ("sessionFile", "archivedAt")
+
+
+async def _read(root: Path, scratch: Scratch) -> tuple[Found, int]:
+    """Return what a directory holds: name -> entry but for what is rewritten, and lines; and how many old entries."""
+    found: Found = {}
+    with open_directory(root, scratch) as source:
+        async for session in source.sessions():
+            assert isinstance(session, SourceSession)
+            entry = {name: value for name, value in session.entry.items() if name not in _REWRITTEN}
+            found[str(session.key)] = entry, await _lines(session.lines)
+        async for archive in source.archives():
+            assert isinstance(archive, SourceArchive)
+            found[f"{archive.agent}/{archive.name}"] = None, await _lines(archive.lines)
+        assert list(source.problems()) == []
+        return found, source.superseded()
+
+
+async def _lines(lines: Lines | None) -> tuple[bytes, ...]:
+    return tuple([line async for batch in lines.batches() for line in batch.lines]) if lines else ()
+
+
+async def _fill(url: str, root: Path, scratch: Scratch) -> None:
+    async with open_store(url) as store:
+        with open_directory(root, scratch) as source:
+            async for session in source.sessions():
+                assert isinstance(session, SourceSession)
+                await store.create(session.key, session.entry, await _lines(session.lines))
+                if session.status is Status.ARCHIVED:
+                    await store.archive(session.key)
+            async for archive in source.archives():
+                assert isinstance(archive, SourceArchive)
+                await store.put_archive(archive.agent, archive.name, await _lines(archive.lines))
+
+
+@pytest.mark.parametrize("layout", sorted(states.READ_LAYOUTS))
+def test_every_layout_of_files_is_replaced_by_what_the_gateway_reads(layout: str, tmp_path: Path) -> None:
+    root, url = states.READ_LAYOUTS[layout](tmp_path / "state"), f"directory://{tmp_path}/store"
+    old = set(_digests(root).values())
+    with Scratch(tmp_path) as scratch:
+        before, _ = asyncio.run(_read(root, scratch))
+        asyncio.run(_fill(url, root, scratch))
+
+        found = asyncio.run(_export(url, root))
+
+        assert (found.outcome, found.mismatches, found.notes) == ("Exported", (), ())
+        assert asyncio.run(_read(root, scratch)) == (before, 0), "all of it is there, and nothing of the old is read"
+    assert old <= set(_digests(root).values()), "all that was there is there"
+
+
+def test_an_index_elsewhere_is_refused_where_it_cannot_be_followed(real: Path, moved: str) -> None:
+    (real / "openclaw.json").write_text('{"session": {"store": "/mnt/other/{agentId}.json"}}')
+    before = states.fingerprint(real)
+
+    with pytest.raises(MigrationError, match="the gateway would look elsewhere") as refused:
+        asyncio.run(_export(moved, real))
+
+    assert (refused.value.reason, states.fingerprint(real)) == ("UnsupportedTarget", before)
+
+
+def test_an_index_of_an_agent_each_is_written_where_it_is_configured(real: Path, moved: str) -> None:
+    (real / "openclaw.json").write_text('{"session": {"store": "~/.openclaw/stores/{agentId}/index.json"}}')
+
+    found = asyncio.run(_export(moved, real))
+
+    index = json.loads((real / "stores" / "work" / "index.json").read_bytes())
+    assert (found.outcome, list(index)) == ("Exported", ["agent:work:main"])
+    assert index["agent:work:main"]["sessionFile"].startswith(f"{HOME}/agents/work/sessions/")
+    assert not (real / "agents" / "work" / "sessions" / "sessions.json").exists()

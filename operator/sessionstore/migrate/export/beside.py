@@ -34,7 +34,7 @@ def is_carried(name: str) -> bool:
 
     Indexes of any kind are not: a later migration would take old sessions from them.
     """
-    if name.startswith((names.INDEX, "sessions.d", ".sessionstore")) or name.endswith(_PASSING):
+    if names.has_reader(name) or name.startswith(".sessionstore") or name.endswith(_PASSING):
         return False
     return names.kind_of(name) in (FileKind.BESIDE, FileKind.UNKNOWN)
 

@@ -40,7 +40,7 @@ def check_empty(root: Path, agents: Sequence[str]) -> None:
 def check_absent(path: Path) -> None:
     """Refuse a file that is there. Raises: MigrationError `TargetNotEmpty`."""
     if os.path.lexists(path):
-        raise MigrationError("TargetNotEmpty", f"{path} is there already; name a new file with --to")
+        raise MigrationError("TargetNotEmpty", f"{path} is there already; name another place with --to")
 
 
 def default_owner(root: Path) -> Owner | None:

@@ -34,6 +34,13 @@ _WRITING = ".writing"
 class Indexes(Protocol):
     """How the entries are written."""
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether they lie apart from the transcripts."""
+
+    def takes(self, key: SessionKey) -> bool:
+        """Tell whether there is a place for this session."""
+
     def write(self, staging: Staging, agents: Sequence[str], entries: Entries) -> None:
         """Write all entries; `agents` are those that are to have an index, even an empty one."""
 
@@ -76,10 +83,16 @@ class FilesTarget:
         self._names = _FileNames(scratch)
 
     def entry_of(self, session: Session) -> Entry | None:
-        """Return the entry with `sessionFile` as it is written; None without `sessionId`, which OpenClaw needs."""
+        """Return the entry with `sessionFile` as it is written; None where OpenClaw could not use it."""
         if session.entry.session_id is None:
             detail = "the entry has no sessionId, which OpenClaw needs; it is left out, and stays in the store"
             self._notes.add(Note(Remark.NO_SESSION_ID, session.key.agent, session.key.key, detail))
+            return None
+        if not self._layout.indexes.takes(session.key):
+            detail = (
+                "one index has the sessions of all agents, and this key does not name its agent; it stays in the store"
+            )
+            self._notes.add(Note(Remark.NO_PLACE, session.key.agent, session.key.key, detail))
             return None
         return self._layout.place.entry(session, self._names.stem(session.key) or placing.stem_of(session))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +14,9 @@ from typing import BinaryIO
 
 from sessionstore.migrate import directory
 from sessionstore.migrate.errors import MigrationError
-from sessionstore.migrate.export import beside, checks, jsonl, placing
+from sessionstore.migrate.export import beside, checks, jsonl, placing, where
 from sessionstore.migrate.export.catalogue import ARCHIVE, SESSION, Catalogue
 from sessionstore.migrate.export.files import FilesTarget, Layout
-from sessionstore.migrate.export.indexes import PerAgent
 from sessionstore.migrate.export.notes import Notes
 from sessionstore.migrate.export.placing import Place
 from sessionstore.migrate.export.proof import Proof, Prover
@@ -24,9 +24,11 @@ from sessionstore.migrate.export.reading import Reading
 from sessionstore.migrate.export.report import Exported
 from sessionstore.migrate.export.staging import Move, Owner, Staging, staged, sync
 from sessionstore.migrate.export.target import Target
+from sessionstore.migrate.export.where import Where
 from sessionstore.migrate.export.writing import LEFT_OUT, Writer
 from sessionstore.migrate.items import Source
 from sessionstore.migrate.patience import Patience
+from sessionstore.openclaw import openclaw_json
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions.store import Store
 
@@ -71,11 +73,13 @@ async def to_directory(store: Store, root: Path, options: Options, watch: Watch)
     """Write files below `root`. Raises: MigrationError, Unavailable, Unreadable, SourceError."""
     with translated(root):
         present = checks.agents_of(root)
+        place = where.decide(root, str(_state_dir(root, options)), options.format, options.agents)
         if not options.in_place:
-            checks.check_empty(root, present)
+            place.check_free(root, present)
         owner = options.owner or checks.default_owner(root)
         with staged(root, options.run, owner) as staging:
-            return await _export_files(store, staging, present, options, watch)
+            replaced = [agent for agent in present if not options.agents or agent in options.agents]
+            return await _Files(staging, place, replaced if options.in_place else [], options).export(store, watch)
 
 
 async def to_stream(store: Store, stream: BinaryIO, options: Options, watch: Watch) -> Exported:
@@ -100,43 +104,60 @@ async def to_dump(store: Store, path: Path, options: Options, watch: Watch) -> E
         return found
 
 
-async def _export_files(
-    store: Store, staging: Staging, present: Sequence[str], options: Options, watch: Watch
-) -> Exported:
-    root = staging.root
-    kept = [agent for agent in present if not options.agents or agent in options.agents] if options.in_place else []
-    with Scratch(options.scratch or staging.home) as scratch:
-        run = _Run(store, options, scratch, watch)
-        place = Place(options.state_dir or PurePosixPath(root.absolute()))
-        layout = Layout(place, PerAgent(), options.stamp, kept)
-        target = FilesTarget(staging, scratch, layout, run.notes, _reader(scratch))
-        found = await run.export(target, str(root))
-    if found.differing:
-        return found
-    if options.in_place and found.moving:
-        raise MigrationError(
-            "StoreMoving",
-            f"{found.moving} sessions changed in the store while they were exported; nothing was replaced. Stop what "
-            "writes to the store, and run again",
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """An export to a directory; `replaced` are the agents whose sessions are there now."""
+
+    staging: Staging
+    place: Where
+    replaced: Sequence[str]
+    options: Options
+
+    async def export(self, store: Store, watch: Watch) -> Exported:
+        """Write, prove, and put in place what is proven."""
+        with Scratch(self.options.scratch or self.staging.home) as scratch:
+            run = _Run(store, self.options, scratch, watch)
+            found = await run.export(self._target(run.notes, scratch), str(self.staging.root))
+        if found.differing:
+            return found
+        if self.options.in_place and found.moving:
+            raise MigrationError(
+                "StoreMoving",
+                f"{found.moving} sessions changed in the store while they were exported; nothing was replaced. Stop "
+                "what writes to the store, and run again",
+            )
+        carried = sum(map(self._carry, self.replaced))
+        aside = self.staging.put_in_place(self._moves(sorted({*self.replaced, *found.agents})))
+        return replace(found, put_aside=tuple(aside), carried=carried)
+
+    def _target(self, notes: Notes, scratch: Scratch) -> FilesTarget:
+        state_dir = _state_dir(self.staging.root, self.options)
+        layout = Layout(
+            Place(state_dir, self.place.indexes.is_elsewhere), self.place.indexes, self.options.stamp, self.replaced
         )
-    agents = sorted({*kept, *found.agents})
-    carried = sum(_carry(staging, agent) for agent in kept)
-    aside = staging.put_in_place([_move(agent, options.stamp) for agent in agents])
-    return replace(found, put_aside=tuple(aside), carried=carried)
+        return FilesTarget(self.staging, scratch, layout, notes, lambda path: self._reopened(path, scratch))
+
+    def _reopened(self, path: Path, scratch: Scratch) -> contextlib.AbstractContextManager[Source]:
+        if self.place.path is not None:
+            # It tells where the index is, to whoever reads this as well.
+            shutil.copyfile(self.staging.root / openclaw_json.FILE, path / openclaw_json.FILE)
+        state_dir = str(_state_dir(self.staging.root, self.options))
+        return directory.open_directory(path, scratch, sys.maxsize, state_dir)
+
+    def _carry(self, agent: str) -> int:
+        old = self.staging.root / placing.folder_of(agent)
+        return beside.carry(old, self.staging.folder(placing.folder_of(agent), like=old))
+
+    def _moves(self, agents: Sequence[str]) -> list[Move]:
+        name = f"sessions.before-{self.options.stamp}Z"
+        old = self.place.old_moves(self.staging.root, name) if self.options.in_place and not self.options.agents else ()
+        folders = [placing.folder_of(agent) for agent in agents]
+        moves = [Move(folder, folder, f"{folder}.before-{self.options.stamp}Z") for folder in folders]
+        return [*old, *moves, *self.place.index_moves(agents, name)]
 
 
-def _reader(scratch: Scratch) -> Callable[[Path], contextlib.AbstractContextManager[Source]]:
-    return lambda path: directory.open_directory(path, scratch, sys.maxsize)
-
-
-def _carry(staging: Staging, agent: str) -> int:
-    old = staging.root / placing.folder_of(agent)
-    return beside.carry(old, staging.folder(placing.folder_of(agent), like=old))
-
-
-def _move(agent: str, stamp: str) -> Move:
-    folder = placing.folder_of(agent)
-    return Move(folder, folder, f"{folder}.before-{stamp}Z")
+def _state_dir(root: Path, options: Options) -> PurePosixPath:
+    return options.state_dir or PurePosixPath(root.absolute())
 
 
 class _Run:

@@ -39,7 +39,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One thing that is put in place. Paths are relative; `backup` is where what was there goes, if there was."""
+    """One thing that is put in place. Paths are relative.
+
+    Attributes:
+        staged: what is put there; empty where what is there only has to go.
+        backup: where that goes, if there is something.
+    """
 
     staged: str
     target: str
@@ -180,26 +185,31 @@ def _settle(root: Path, home: Path, owner: Owner | None) -> None:
 
 def _carry_out(staging: Staging, moves: Sequence[Move]) -> list[str]:
     backups = []
+    # What only has to go comes first: once anything was put in place, all of that is gone, and what has its name is
+    # new.
+    has_begun = any(move.staged and not os.path.lexists(staging.files / move.staged) for move in moves)
     for move in moves:
         staged_path, target = staging.files / move.staged, staging.root / move.target
-        if not os.path.lexists(staged_path):
+        if not os.path.lexists(staged_path) or (has_begun and not move.staged):
             continue
         _make_above(staging, target)
-        if os.path.lexists(target) and not is_empty(target):
-            backups.append(_put_aside(staging.root, target, move.backup))
-        staged_path.rename(target)
+        if os.path.lexists(target) and (not move.staged or not is_empty(target)):
+            backups.append(_put_aside(staging, target, move.backup))
+        if move.staged:
+            staged_path.rename(target)
     sync(staging.root)
     return backups
 
 
-def _put_aside(root: Path, target: Path, backup: str) -> str:
+def _put_aside(staging: Staging, target: Path, backup: str) -> str:
     """Rename what is in place; a name that is taken is left alone."""
     free = backup
     number = 1
-    while os.path.lexists(root / free):
+    while os.path.lexists(staging.root / free):
         number += 1
         free = f"{backup}-{number}"
-    target.rename(root / free)
+    _make_above(staging, staging.root / free)
+    target.rename(staging.root / free)
     return free
 
 

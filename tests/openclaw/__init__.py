@@ -1,0 +1,1 @@
+"""Real OpenClaw on files that we wrote."""
