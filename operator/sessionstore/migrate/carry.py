@@ -138,7 +138,8 @@ class Carrier:
         settled: Decision | None = None
         for _ in range(ATTEMPTS):
             look = await look_at(self.store, session, self.room)
-            decision = plan.decide(look.sides, self.policy)
+            was_conflict = settled is not None or intent == CONFLICT
+            decision = plan.decide(look.sides, self.policy, was_conflict=was_conflict)
             if decision.standing is Standing.CONFLICT:
                 settled = decision
             kept += await self._keep_superseded(session, look, decision)

@@ -28,7 +28,8 @@ GROUP = 1000
 """Rows of a document."""
 FLUSH_S = 2.0
 """What is known for longer is written. What a killed run did not write is looked at again, and nothing else is lost."""
-_SPARE = 10 * GROUP
+SPARE = 10 * GROUP
+"""Rows that are not worth being tidied up."""
 _HEAD = "ledger/head"
 _PLANNED = "planned"
 _CARRIED = "carried"
@@ -115,7 +116,7 @@ class Journal:
     async def finish(self, ledger: Ledger) -> None:
         """Say that all rows are proven. Where most of what was written is superseded, the rest is written anew."""
         old = range(self._head.first, self._next)
-        is_long = self._written > 2 * ledger.count_rows() + _SPARE
+        is_long = self._written > 2 * ledger.count_rows() + SPARE
         if is_long:
             await self._write_all(map(_row_line, ledger.rows()))
         self._head = replace(self._head, proven=self.run, first=old.stop if is_long else old.start)

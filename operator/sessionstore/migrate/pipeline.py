@@ -136,12 +136,13 @@ async def _carry_out(run: Run, seen: Survey, options: Options) -> Report:
 async def _end(run: Run, report: Report) -> None:
     """Leave what the next run needs, and what people and the operator read."""
     await run.journal.flush(run.ledger)
+    # The report comes first: once the ledger says that all is done, a run finds it done, and says so.
+    await _keep_report(run, report)
     if report.mismatches:
         # Something is not as a row says: the next run is to look at everything.
         await run.journal.drop()
     else:
         await run.journal.finish(run.ledger)
-    await _keep_report(run, report)
     await run.meter.enter("Done")
 
 

@@ -84,11 +84,16 @@ class Decision:
     action: Action
 
 
-def decide(sides: Sides | None, policy: Policy) -> Decision:
-    """Decide about a session; `sides` is None where the store has none."""
+def decide(sides: Sides | None, policy: Policy, *, was_conflict: bool = False) -> Decision:
+    """Decide about a session.
+
+    Args:
+        sides: None where the store has none.
+        was_conflict: the two went apart before we, or an interrupted run of ours, wrote anything.
+    """
     if sides is None:
         return Decision(Standing.NEW, Action.CREATE)
-    standing = _standing(sides)
+    standing = Standing.CONFLICT if was_conflict and _is_half_replaced(sides) else _standing(sides)
     if standing is Standing.CONFLICT:
         return Decision(standing, _settle(sides, policy))
     return Decision(standing, _ACTIONS.get(standing) or _same(sides))
@@ -107,6 +112,11 @@ def _standing(sides: Sides) -> Standing:
     if source_begins_store and (sides.entry_same or sides.there_ms > sides.here_ms):
         return Standing.NEWER_THERE
     return Standing.CONFLICT
+
+
+def _is_half_replaced(sides: Sides) -> bool:
+    """Tell whether the entry is put in place and the lines are not: the store's, which begin with ours, go on."""
+    return sides.entry_same and sides.common == sides.here < sides.there and sides.moved_ms <= sides.here_ms
 
 
 def _same(sides: Sides) -> Action:
