@@ -21,7 +21,18 @@ from tests import mongo_server, redis_server
 from tests.migrate import many
 from tests.migrate.conftest import command, run
 
-SAME = ("outcome", "sessions", "lines", "bytes", "archives", "digest", "storeDigest", "mismatches", "problems")
+SAME = (
+    "outcome",
+    "accounts",
+    "sessions",
+    "lines",
+    "bytes",
+    "archives",
+    "digest",
+    "storeDigest",
+    "mismatches",
+    "problems",
+)
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 """With `everysec` Redis may acknowledge what a kill loses: it does not write while the last fsync is under way."""
 STORE_TIMEOUT = 120

@@ -36,6 +36,7 @@ class Dying(MemoryStore):
     left = -1
     is_after = False
 
+
 def _dying(name: str) -> Any:
     async def write(self: Dying, *arguments: Any, **options: Any) -> Any:
         self.left -= 1

@@ -31,13 +31,13 @@ class Claims:
         claim = {"source": self.source_name, "digest": facts.digest.hex()}
         await self.store.put_document(_document(name), json.dumps(claim).encode())
 
-    async def is_won_by_another(self, name: Name, digest: bytes | None) -> bool:
-        """Tell whether another source put this digest there."""
-        if digest is None or Capability.DOCUMENTS not in self.store.capabilities:
-            return False
+    async def winner(self, name: Name) -> bytes | None:
+        """Return the digest of what another source put in the place of ours, or is about to; None where none did."""
+        if Capability.DOCUMENTS not in self.store.capabilities:
+            return None
         found = await self.store.get_document(_document(name))
-        claim = json.loads(found) if found else {}
-        return claim.get("digest") == digest.hex() and claim.get("source") != self.source_name
+        claim = json.loads(found) if found else {"source": self.source_name}
+        return None if claim["source"] == self.source_name else bytes.fromhex(claim["digest"])
 
 
 def _document(name: Name) -> str:

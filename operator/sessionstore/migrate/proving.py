@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from sessionstore.migrate import archives, bounded, carry, rows, survey, verify
 from sessionstore.migrate import run as runs
@@ -18,6 +20,8 @@ from sessionstore.migrate.verify import Checked
 from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 from sessionstore.sessions.record import Session
 
+_LOOKS, _LOOK_AGAIN_S = 50, 0.2
+"""For a session that another source is just putting in place: a claim comes first, then the entry, then the lines."""
 MISMATCHES_KEPT = 100
 """That are named; the others are counted."""
 
@@ -111,12 +115,24 @@ class _Prover:
             return False
         if run.ledger.has_flag(EXCUSED, name) or (run.is_live and is_moving):
             return True
-        if await run.patience.of(lambda: self._claims.is_won_by_another(name, checked.store)):
+        if await self._is_won_by_another(item, checked):
             return True
         if run.is_live and (await survey.facts_of(item)).digest != checked.source:
             run.ledger.flag(MOVING, name)
             return True
         return await run.patience.of(lambda: self._is_later_there(item))
+
+    async def _is_won_by_another(self, item: Carried, checked: Checked) -> bool:
+        """Tell whether the store has what another source rightly put there, or has it when that source is done."""
+        run, name = self._run, name_of(item)
+        for _ in range(_LOOKS):
+            winner = await run.patience.of(partial(self._claims.winner, name))
+            if winner is None or winner == checked.store:
+                return winner is not None
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            held = await self._records([item])
+            checked = await run.patience.of(partial(self._check, item, held[0]))
+        return False
 
     async def _is_later_there(self, item: Carried) -> bool:
         """Tell whether a gateway went on with something after it was copied: that is no fault of the copy."""
