@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from sessionstore.cli import following
 from sessionstore.cli.migration_answer import Outlet, Place, answer
 from sessionstore.migrate import pipeline, sources
 from sessionstore.migrate.folder import Folder
@@ -79,7 +80,7 @@ def _reading(command: Command) -> Command:
 def inspect_command(source: str, max_file_bytes: int, state_dir: str, scratch: Path | None, as_json: bool) -> None:
     """Tell what sessions SOURCE holds, and what is wrong with them. Nothing is written.
 
-    SOURCE is OpenClaw's state directory, wherever it is mounted.
+    SOURCE is OpenClaw's state directory, wherever it is mounted, or the URL of a store.
     """
 
     async def work(place: Place) -> Report:
@@ -94,6 +95,7 @@ def inspect_command(source: str, max_file_bytes: int, state_dir: str, scratch: P
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and change no session.")
 @click.option("--keep-report", is_flag=True, help="Leave the report of a dry run in the store, with all of its rows.")
 @click.option("--live", is_flag=True, help="Copy while a gateway writes to SOURCE; a run without this finishes it.")
+@following.options
 @click.option("--thorough", is_flag=True, help="Look at everything, whatever an earlier run left.")
 @click.option(
     "--conflicts",
@@ -117,6 +119,8 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
     dry_run: bool,
     keep_report: bool,
     live: bool,
+    follow: bool,
+    fence: str | None,
     thorough: bool,
     conflicts: str,
     names: tuple[str, ...],
@@ -140,13 +144,18 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
     async def work(place: Place) -> Report:
         folder = Folder(quarantine_dir, place.name) if quarantine_dir else None
         its = replace(options, source_name=place.name, origin=sources.origin_of(place.text), folder=folder)
-        return await pipeline.migrate(place.source, place.store, place.scratch, its, place.watch)
+        if live:
+            return await pipeline.migrate(place.source, place.store, place.scratch, its, place.watch)
+        return await following.carry_out(place, its, fence, follow=follow)
 
+    following.check(source, follows=follow or fence is not None)
     try:
         named = tuple(sources.names_of(source, names))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--source-name") from error
-    outlet = Outlet(source, named, max_file_bytes, state_dir, scratch, as_json, termination_log, set_aside_is_done)
+    outlet = Outlet(
+        source, named, max_file_bytes, state_dir, scratch, as_json, termination_log, set_aside_is_done, options.patience
+    )
     answer(outlet, work, lambda: config.open_store(_target(url or ctx.obj, source)))
 
 
@@ -175,7 +184,7 @@ def verify_command(  # noqa: PLR0913, PLR0917  click hands over each option by i
         options = pipeline.Options(place.name, Patience(store_timeout))
         return await pipeline.prove(place.source, place.store, place.scratch, options, place.watch)
 
-    outlet = Outlet((source,), ("",), max_file_bytes, state_dir, scratch, as_json)
+    outlet = Outlet((source,), ("",), max_file_bytes, state_dir, scratch, as_json, patience=Patience(store_timeout))
     answer(outlet, work, lambda: config.open_store(_target(url or ctx.obj, (source,))))
 
 

@@ -22,6 +22,7 @@ from sessionstore.cli import migration_view, output
 from sessionstore.migrate import report, sources
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.items import Source
+from sessionstore.migrate.patience import USUAL, Patience
 from sessionstore.migrate.progress import Watch
 from sessionstore.migrate.report import Report
 from sessionstore.openclaw.problems import SourceError
@@ -43,6 +44,7 @@ class Outlet:
     as_json: bool
     termination_log: Path | None = None
     set_aside_is_done: bool = False
+    patience: Patience = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ async def _work_on_all(outlet: Outlet, work: Work, open_store: OpenStore) -> lis
     # A scratch directory that cannot be had, or a store that is configured wrongly, ends all.
     with _scratch(outlet) as scratch, migration_view.watching(outlet.names) as watch:
         async with open_store() as store:
-            opening = sources.Opening(scratch, outlet.max_file_bytes, outlet.state_dir)
+            opening = sources.Opening(scratch, outlet.max_file_bytes, outlet.state_dir, outlet.patience)
 
             async def one(text: str, name: str) -> Report | Failure:
                 try:

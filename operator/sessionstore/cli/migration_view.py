@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 import rich.console
@@ -132,6 +132,8 @@ def show(report: Report, seconds: float, name: str = "") -> None:
     if report.plan:
         console.print(_decisions(report))
     console.print(f"digest  {report.proof.source_digest if report.proof else report.survey.digest}", soft_wrap=True)
+    if report.following:
+        console.print(_followed(report.following), soft_wrap=True)
     if report.moving:
         console.print(f"{report.moving} changed meanwhile; run again when nothing writes to the source any more")
     for mismatch in report.mismatches:
@@ -142,6 +144,12 @@ def show(report: Report, seconds: float, name: str = "") -> None:
     if report.kept:
         keep = "1 document keeps" if report.kept_count == 1 else f"{report.kept_count} documents keep"
         console.print(f"{keep} what was set aside, under {report.kept[0].rsplit('/', 2)[0]}/", soft_wrap=True)
+
+
+def _followed(told: Mapping[str, int | float | None]) -> str:
+    counts = ", ".join(f"{told[name]} {name}" for name in ("created", "changed", "deleted", "conflicts"))
+    pause = told["pauseSeconds"]
+    return f"followed {told['changes']} changes: {counts}{'' if pause is None else f'; writers paused for {pause} s'}"
 
 
 def _show_problems(console: rich.console.Console, report: Report) -> None:

@@ -79,6 +79,11 @@ class Ledger:
         query = "SELECT known.* FROM known JOIN items USING (kind, agent, name)"
         return map(_row, self._database.cursor().execute(query))
 
+    def known_names(self, kind: str) -> Iterator[Name]:
+        """Go through the names of all things of one kind that are known."""
+        query = "SELECT kind, agent, name FROM known WHERE kind=?"
+        return (Name(*values) for values in self._database.cursor().execute(query, (kind,)))
+
     def count_rows(self) -> int:
         """Count them, and those of things that the source has not any more."""
         return self._count("known")

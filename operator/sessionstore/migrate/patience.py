@@ -45,3 +45,6 @@ class Patience:
                 _log.warning("the store is away (%s); trying again for %.0f s", error, deadline - clock())
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_S)
+
+
+USUAL = Patience(60.0)

@@ -145,6 +145,7 @@ class Report:
         kept: the first documents that keep what was set aside, of `kept_count`.
         plan: of a dry run.
         moving: how many things of a live source changed meanwhile; None where none may.
+        following: what came of following a store; None where none was followed.
     """
 
     outcome: str
@@ -157,6 +158,7 @@ class Report:
     kept_count: int = 0
     plan: Plan | None = None
     moving: int | None = None
+    following: Mapping[str, int | float | None] | None = None
 
     @property
     def mismatches(self) -> tuple[Mismatch, ...]:
@@ -218,6 +220,8 @@ class Report:
             found["plan"] = list(self.plan.rows)
         if self.moving is not None:
             found["moving"] = self.moving
+        if self.following is not None:
+            found["following"] = dict(self.following)
         found["digest"] = self.proof.source_digest if self.proof else survey.digest
         found["storeDigest"] = self.proof.store_digest if self.proof else None
         found["mismatches"] = [_mismatch(mismatch) for mismatch in self.mismatches]

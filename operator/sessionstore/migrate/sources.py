@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sessionstore.migrate import stores
 from sessionstore.migrate.directory import open_directory
 from sessionstore.migrate.items import Source
 from sessionstore.migrate.keeper import check_source_name
+from sessionstore.migrate.patience import USUAL, Patience
+from sessionstore.migrate.stores import StoreSource
 from sessionstore.openclaw import files, openclaw_json
 from sessionstore.openclaw.scratch import Scratch
+from sessionstore.sessions.config import SessionStorage, open_store
+from sessionstore.sessions.exceptions import ConfigurationError
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 DEFAULT_NAME = "default"
@@ -24,18 +29,38 @@ class Opening:
 
     Attributes:
         state_dir: where the gateway sees a state directory.
+        patience: how long a store may be away.
     """
 
     scratch: Scratch
     max_file_bytes: int = files.DEFAULT_MAX_FILE_BYTES
     state_dir: str = openclaw_json.STATE_DIR
+    patience: Patience = USUAL
 
 
 @contextlib.asynccontextmanager
 async def open_source(text: str, opening: Opening) -> AsyncIterator[Source]:
-    """Open a state directory. Raises: SourceError."""
+    """Open a state directory, or the store that a URL names. Raises: SourceError, ConfigurationError, Unavailable."""
+    if is_store(text):
+        async with open_store(_looking(text)) as store:
+            await opening.patience.of(lambda: stores.check_holds(store, text))
+            yield StoreSource(store, opening.scratch, opening.patience, where=text)
+        return
     with open_directory(Path(text), opening.scratch, opening.max_file_bytes, opening.state_dir) as source:
         yield source
+
+
+def is_store(text: str) -> bool:
+    """Tell whether a source is a store's URL."""
+    return "://" in text
+
+
+def _looking(url: str) -> SessionStorage:
+    """Return how to open a store that is only looked at."""
+    config = SessionStorage.from_url(url)
+    if config.backend == "file":
+        raise ConfigurationError(f"{url} is OpenClaw's state directory; name it by its path: {config.directory()}")
+    return replace(config, count_uses=False)
 
 
 def origin_of(text: str) -> str:

@@ -48,7 +48,7 @@ class StoreSource:
         Args:
             where: names the store in messages.
         """
-        self._store, self._bare = store, _beneath(store)
+        self.store, self._bare = store, _beneath(store)
         self._scratch, self._patience, self._where = scratch, patience, where
         self._group = FIRST_GROUP
         self._documents = 0
@@ -70,13 +70,13 @@ class StoreSource:
                     yield found
 
     async def archives(self) -> AsyncIterator[SourceArchive | SetAside]:
-        if Capability.DOCUMENTS in self._store.capabilities:
+        if Capability.DOCUMENTS in self.store.capabilities:
             self._documents = await self._patience.of(self._count_documents)
-        if Capability.ARCHIVES not in self._store.capabilities:
+        if Capability.ARCHIVES not in self.store.capabilities:
             return
         for name in await self._patience.of(self._archive_names):
             agent, lines, archive = (part.decode() for part in name.split(_SEPARATOR, 2))
-            kept = ArchiveLines(self._store, self._patience, agent, archive, int(lines))
+            kept = ArchiveLines(self.store, self._patience, agent, archive, int(lines))
             yield SourceArchive(agent, archive, kept, orphan=kind_of(archive) is FileKind.TRANSCRIPT)
 
     def problems(self) -> Iterator[Problem]:
@@ -91,7 +91,7 @@ class StoreSource:
     def superseded(self) -> int:
         return 0
 
-    async def session(self, key: SessionKey) -> _Found | None:
+    async def session(self, key: SessionKey) -> SourceSession | SetAside | None:
         """Return one session as it is now; None where it is absent. Raises: Unavailable."""
         return next(iter(await self._patience.of(lambda: self._get([key]))), None)
 
@@ -115,7 +115,7 @@ class StoreSource:
 
     async def _get(self, keys: Sequence[SessionKey]) -> list[_Found]:
         try:
-            sessions = [session for session in await self._store.get_many(keys) if session is not None]
+            sessions = [session for session in await self.store.get_many(keys) if session is not None]
         except Unreadable as error:
             if len(keys) == 1:
                 return [await self._refused(keys[0], error)]
@@ -133,7 +133,7 @@ class StoreSource:
         return SetAside(_problem(key, printable(why)), Held(b""))
 
     def _found(self, session: Session) -> SourceSession:
-        lines = SessionLines(self._store, self._patience, session.key, session.transcript, stamp_of(session))
+        lines = SessionLines(self.store, self._patience, session.key, session.transcript, stamp_of(session))
         return SourceSession(
             session.key,
             session.entry,
@@ -144,13 +144,13 @@ class StoreSource:
         )
 
     async def _refused(self, key: SessionKey, error: Unreadable) -> SetAside:
-        raw, is_whole = await _sealed(self._bare, key) if self._bare is not self._store else (b"", True)
+        raw, is_whole = await _sealed(self._bare, key) if self._bare is not self.store else (b"", True)
         detail = f"{error}{'' if is_whole else '; of its bytes only the first are kept'}"
         return SetAside(_problem(key, printable(detail)), Held(raw))
 
     async def _archive_names(self) -> Names:
         names = self._scratch.names()
-        async for info in self._store.list_archives():
+        async for info in self.store.list_archives():
             names.add(_SEPARATOR.join([info.agent.encode(), b"%d" % info.lines, info.name.encode()]))
         return names
 
@@ -175,12 +175,16 @@ class SessionLines:
     def path(self) -> str:
         return printable(str(self.key))
 
-    async def batches(self) -> AsyncIterator[Batch]:
+    def batches(self) -> AsyncIterator[Batch]:
+        return self.batches_from(0)
+
+    async def batches_from(self, start: int) -> AsyncIterator[Batch]:
+        """Go through the lines from index `start` on."""
         if self.head is None:
             return
-        slices = _Slices(self.head.lines)
-        for start, stop in slices:
-            lines = await _readable(self.patience.of(partial(self._read, start, stop)))
+        slices = _Slices(self.head.lines, start)
+        for first, stop in slices:
+            lines = await _readable(self.patience.of(partial(self._read, first, stop)))
             if lines is None:
                 return
             yield slices.batch(lines)
@@ -224,8 +228,8 @@ class ArchiveLines:
 class _Slices:
     """Cuts lines into slices of a bounded size: a line may have megabytes, or ten bytes."""
 
-    def __init__(self, count: int) -> None:
-        self._count, self._start, self._offset, self._width = count, 0, 0, FIRST_SLICE
+    def __init__(self, count: int, start: int = 0) -> None:
+        self._count, self._start, self._offset, self._width = count, start, 0, FIRST_SLICE
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         while self._start < self._count:
