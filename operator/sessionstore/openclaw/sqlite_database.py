@@ -201,6 +201,13 @@ class Database:
         return found[0].decode("utf-8", "surrogateescape") if found and isinstance(found[0], bytes) else None
 
 
+def typed(row: Row, *types: type | tuple[type, ...]) -> Row:
+    """Return a row of which the values are of these types, as the schema says. Raises: Refused."""
+    if not all(isinstance(value, kind) for value, kind in zip(row, types, strict=True)):
+        raise Refused(Reason.DAMAGED_DATABASE, "the database is damaged: a row of it is not what the schema says")
+    return row
+
+
 def check_sqlite() -> None:
     """Raise SourceError where SQLite itself is too old."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sessionstore.openclaw import zstd
 from sessionstore.openclaw.problems import Reason, Refused
-from sessionstore.openclaw.sqlite_database import Database
+from sessionstore.openclaw.sqlite_database import Database, typed
 from sessionstore.openclaw.sqlite_file import DatabaseFile
 from sessionstore.openclaw.transcript import BATCH_BYTES, BATCH_LINES, Batch
 
@@ -134,9 +134,9 @@ def broken(file: DatabaseFile) -> Iterator[Broken]:
 def _broken_in(database: Database) -> Iterator[Broken]:
     last = -1
     try:
-        for rowid, session_id, seq, *payload in database.rows(
-            _SUSPECTS if database.schema.compresses else _OLD_SUSPECTS
-        ):
+        for row in database.rows(_SUSPECTS if database.schema.compresses else _OLD_SUSPECTS):
+            rowid, session_id, seq = typed(row[:3], int, bytes, int)
+            payload = row[3:]
             last = rowid
             problem = _line(*payload)
             if isinstance(problem, str):
@@ -149,7 +149,8 @@ def _broken_in(database: Database) -> Iterator[Broken]:
 
 
 def _broken_behind(database: Database, last: int) -> Iterator[Broken]:
-    for rowid, session_id, seq in database.rows(_ROWS, last):
+    for row in database.rows(_ROWS, last):
+        rowid, session_id, seq = typed(row, int, bytes, int)
         try:
             payload = database.row(_EVENT if database.schema.compresses else _OLD_EVENT, rowid) or (b"",)
         except Refused as error:

@@ -11,7 +11,7 @@ from sessionstore.openclaw.blob import Blob
 from sessionstore.openclaw.packed import Packed, WholeFile
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Part
-from sessionstore.openclaw.sqlite_database import Database
+from sessionstore.openclaw.sqlite_database import Database, Row, typed
 from sessionstore.openclaw.sqlite_events import Events
 from sessionstore.openclaw.sqlite_file import Cell, DatabaseFile
 
@@ -93,7 +93,7 @@ class Transcripts:
         database = self.file.current()
         if database.schema.has_archives:
             for row in database.rows(_ARCHIVES_OF, _raw(session_id)):
-                yield self._archive(*row)
+                yield self._archive(row)
 
     def archive_named(self, name: str) -> Packed | None:
         """Return the archive that was published under a file name. Raises: Refused, SourceError."""
@@ -101,7 +101,7 @@ class Transcripts:
         if not database.schema.has_archives:
             return None
         found = database.row(_ARCHIVE_NAMED, _raw(name))
-        return self._archive(*found) if found else None
+        return self._archive(found) if found else None
 
     def knows_cold(self, name: str) -> bool:
         """Tell whether a file is the cold archive of a transcript. Raises: Refused, SourceError."""
@@ -110,14 +110,16 @@ class Transcripts:
 
     def _cold_ids(self, database: Database) -> Iterator[tuple[str, bool]]:
         if database.schema.has_cold:
-            for (session_id,) in database.rows(_COLD_IDS):
-                yield _text(session_id), True
+            for row in database.rows(_COLD_IDS):
+                yield _text(typed(row, bytes)[0]), True
 
     def _cold(self, database: Database, session_id: str) -> Packed | BadEntry:
         found = database.row(_COLD, _raw(session_id))
         if found is None:
             raise Refused(Reason.DAMAGED_DATABASE, "the database is damaged: a cold archive is there and is not")
-        rowid, _, generation, file_name, sha256, event_count, storage = found
+        rowid, _, generation, file_name, sha256, event_count, storage = typed(
+            found, int, bytes, bytes, bytes, bytes, int, bytes
+        )
         name = names.file_of(session_id)
         if sqlite_events.has_events(database, session_id):
             name = names.file_of(f"{session_id}.{names.COLD}")
@@ -144,10 +146,11 @@ class Transcripts:
     def _archives(self, database: Database) -> Iterator[Packed | BadEntry]:
         if database.schema.has_archives:
             for row in database.rows(_ARCHIVES):
-                part = self._archive(*row)
+                part = self._archive(row)
                 yield part.broken() or part
 
-    def _archive(self, rowid: int, name: bytes, sha256: bytes, encoding: bytes) -> Packed:
+    def _archive(self, row: Row) -> Packed:
+        rowid, name, sha256, encoding = typed(row, int, bytes, bytes, bytes)
         return Packed(
             Cell(self.file, _ARCHIVE_TABLE, "archive_blob", rowid),
             f"{self.path}:{name.decode('utf-8', 'backslashreplace')}",
