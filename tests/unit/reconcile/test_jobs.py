@@ -7,9 +7,11 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 
 from sessionstore.apis.v1alpha1 import sessionstore as api
+from sessionstore.cli import main
 from sessionstore.gateways import binding
 from sessionstore.reconcile.store import jobs
 from tests import builders
@@ -107,6 +109,7 @@ def test_an_export_is_the_only_one_that_writes_to_the_volume() -> None:
         "export"
     }
     assert "fsGroup" not in _pod(_export())["securityContext"]
+    assert "--owner=1000:1000" in _container(_export())["args"]
 
 
 def test_finalize_has_no_volume_and_runs_anywhere() -> None:
@@ -290,3 +293,14 @@ def test_a_job_and_its_pod_say_whose_they_are(job: dict[str, Any]) -> None:
     assert labels["sessionstore.dev/store"] == "chat"
     assert labels[jobs.SOURCE_LABEL] == "old-home"
     assert job["spec"]["template"]["metadata"]["labels"] == labels
+
+
+@EACH
+def test_the_program_takes_its_arguments(job: dict[str, Any]) -> None:
+    name, *rest = _container(job)["args"]
+    program = click.Context(main.main)
+    command = main.main.get_command(program, name)
+
+    assert command is not None
+    with command.make_context(name, rest, parent=program) as parsed:
+        assert parsed.params["termination_log"] is not None

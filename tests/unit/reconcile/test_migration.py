@@ -435,3 +435,16 @@ def test_what_was_written_to_files_after_the_cutover_is_copied_once_the_gateway_
     assert len(world.jobs) == before + 1
     assert world.record.deltas_done == 1
     assert not world.is_fenced
+
+
+def test_a_job_that_ended_and_is_not_judged_yet_is_still_at_work() -> None:
+    world = World()
+    world.one_pass()
+    words = '{"outcome": "Failed"}'
+    for name, job in world.jobs.items():
+        trouble = explain.Explanation(R.JOB_FAILED, f"container migrate ended with exit code 1: {words}")
+        world.jobs[name] = replace(job, outcome=worlds.failing("PathNotFound", "no such path"), trouble=trouble)
+
+    plan = world.one_pass()
+
+    assert plan.verdict.reason == R.PLANNING and words not in plan.verdict.message

@@ -141,8 +141,11 @@ def export_job(
 ) -> dict[str, Any]:
     """Build the Job that writes the store's sessions as files, proves them, and puts them in place of the old ones."""
     place = (f"--state-dir={runtime.place}",) if runtime.place else ()
-    how = ("--to", _path(source), "--format=openclaw-files", "--in-place", f"--scratch={SCRATCH}", DONE_WITH_QUARANTINE)
-    task = _Task("export", attempt, ("export", *how, *place, *_told_to(source)), "write", _fence_timeout(store))
+    # The root of a volume is root's, as a rule, and the gateway's by a group: its files are its user's all the same.
+    whose = f"--owner={runtime.user}:{runtime.group}"
+    how = ("--format=openclaw-files", "--in-place", f"--scratch={SCRATCH}", whose, DONE_WITH_QUARANTINE)
+    arguments = ("export", "--to", _path(source), *how, *place, *_told_to(source))
+    task = _Task("export", attempt, arguments, "write", _fence_timeout(store))
     return _job(store, source, runtime, task)
 
 

@@ -34,7 +34,8 @@ def progress(source: facts.SourceFacts, reason: R, text: str) -> conditions.Verd
 
 def waiting(source: facts.SourceFacts, job: facts.JobFacts, reason: R, text: str) -> conditions.Verdict:
     """While a Job runs: what it is doing, or why its pod does not start."""
-    if job.trouble is None:
+    if job.trouble is None or job.outcome is not None:
+        # Its container has ended and left its words; Kubernetes judges the Job in a moment.
         return progress(source, reason, text)
     return refused(job.trouble.reason, f"source {source.source.name!r}: {job.trouble.message}")
 
