@@ -16,7 +16,7 @@ from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.engines.redis import standalone, users
 from sessionstore.gateways import binding, fence, injection
-from sessionstore.reconcile.store import credentials, facts, jobs, plan, records
+from sessionstore.reconcile.store import credentials, facts, job_pods, jobs, plan, records
 from tests.unit.gateways import workloads
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -25,7 +25,7 @@ NODE = "node-1"
 MEANS = plan.Means(
     engine=standalone.RedisEngine(),
     defaults=engine.EngineDefaults(redis_image="docker.io/library/redis:7.4-bookworm"),
-    image=jobs.JobImage("operator:1", "IfNotPresent"),
+    image=job_pods.JobImage("operator:1", "IfNotPresent"),
     resync_s=30.0,
 )
 
@@ -164,7 +164,7 @@ def a_job(
     assert store.spec.migration is not None
     source = store.spec.migration.sources[0]
     gateway = store.spec.gateways[0] if store.spec.gateways else None
-    runtime = jobs.JobRuntime.of(MEANS.image, gateway, None, node)
+    runtime = job_pods.JobRuntime.of(MEANS.image, gateway, None, node)
     made = jobs.plan_job(store, source, runtime) if purpose == "plan" else jobs.copy_job(store, source, runtime, 1)
     done = [{"type": "Complete", "status": "True"}] if outcome is not None else []
     return facts.JobFacts({**made, "status": {"conditions": done}}, outcome, None)

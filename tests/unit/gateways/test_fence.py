@@ -139,3 +139,27 @@ def test_the_claims_of_the_state_are_those_mounted_at_the_state_directory(worklo
     (gateway,) = a_store(a_gateway()).spec.gateways
 
     assert fence.state_claims(workload, gateway) == expected
+
+
+def seeing(path: str, **mount: Any) -> dict[str, Any]:
+    return a_workload(a_container(volumeMounts=[{"name": "home", "mountPath": path, **mount}]))
+
+
+@pytest.mark.parametrize(
+    ("workload", "path", "expected"),
+    [
+        pytest.param(seeing("/home/node/.openclaw"), "/", "/home/node/.openclaw", id="the volume's root"),
+        pytest.param(seeing("/home/node/"), "/.openclaw/", "/home/node/.openclaw", id="a directory in it"),
+        pytest.param(seeing("/state", subPath="a/b"), "/a/b/c", "/state/c", id="under a subPath"),
+        pytest.param(seeing("/state", subPath="a/b"), "/a", None, id="above a subPath"),
+        pytest.param(seeing("/state", subPath="a"), "/ab", None, id="beside a subPath"),
+        pytest.param(seeing("/state", subPathExpr="$(POD_NAME)"), "/", None, id="what the kubelet resolves"),
+        pytest.param(a_workload(a_container(volumeMounts=[])), "/", None, id="not mounted"),
+        pytest.param(a_workload(a_container("a"), a_container("b")), "/", None, id="no telling which container"),
+    ],
+)
+def test_a_path_of_a_claim_is_seen_where_it_is_mounted(workload: Any, path: str, expected: str | None) -> None:
+    (gateway,) = a_store(a_gateway()).spec.gateways
+
+    assert fence.place_in_container(workload, gateway, "openclaw-home-pvc", path) == expected
+    assert fence.place_in_container(workload, gateway, "another", path) is None

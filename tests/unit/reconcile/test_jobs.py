@@ -13,12 +13,12 @@ import pytest
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.cli import main
 from sessionstore.gateways import binding
-from sessionstore.reconcile.store import jobs
+from sessionstore.reconcile.store import job_pods, jobs
 from tests import builders
 from tests.unit.gateways import workloads
 
 STORE = builders.a_store(builders.a_gateway(), migration=builders.a_migration("Run"))
-RUNTIME = jobs.JobRuntime.of(builders.MEANS.image, STORE.spec.gateways[0], builders.a_workload(), builders.NODE)
+RUNTIME = job_pods.JobRuntime.of(builders.MEANS.image, STORE.spec.gateways[0], builders.a_workload(), builders.NODE)
 
 
 def _source(store: api.SessionStore) -> api.MigrationSource:
@@ -26,11 +26,11 @@ def _source(store: api.SessionStore) -> api.MigrationSource:
     return store.spec.migration.sources[0]
 
 
-def _plan(store: api.SessionStore = STORE, runtime: jobs.JobRuntime = RUNTIME) -> dict[str, Any]:
+def _plan(store: api.SessionStore = STORE, runtime: job_pods.JobRuntime = RUNTIME) -> dict[str, Any]:
     return jobs.plan_job(store, _source(store), runtime)
 
 
-def _copy(store: api.SessionStore = STORE, runtime: jobs.JobRuntime = RUNTIME, attempt: int = 1) -> dict[str, Any]:
+def _copy(store: api.SessionStore = STORE, runtime: job_pods.JobRuntime = RUNTIME, attempt: int = 1) -> dict[str, Any]:
     return jobs.copy_job(store, _source(store), runtime, attempt)
 
 
@@ -43,7 +43,9 @@ def _container(job: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def _export(store: api.SessionStore = STORE, runtime: jobs.JobRuntime = RUNTIME, attempt: int = 0) -> dict[str, Any]:
+def _export(
+    store: api.SessionStore = STORE, runtime: job_pods.JobRuntime = RUNTIME, attempt: int = 0
+) -> dict[str, Any]:
     return jobs.export_job(store, _source(store), runtime, attempt)
 
 
@@ -173,7 +175,7 @@ def test_the_path_is_that_within_the_volume(path: str, argument: str) -> None:
 def test_it_writes_to_the_keyspace_that_its_gateway_reads(keyspace: str | None, file: str) -> None:
     gateway = builders.a_gateway(**({"keyspace": keyspace} if keyspace else {}))
     store = builders.a_store(gateway, migration=builders.a_migration())
-    runtime = jobs.JobRuntime.of(builders.MEANS.image, store.spec.gateways[0], None, None)
+    runtime = job_pods.JobRuntime.of(builders.MEANS.image, store.spec.gateways[0], None, None)
 
     variable = next(v for v in _container(_plan(store, runtime))["env"] if v["name"] == "SESSION_STORAGE_CONFIG")
 
@@ -186,11 +188,11 @@ def test_it_writes_to_the_keyspace_that_its_gateway_reads(keyspace: str | None, 
 # -- as whom, and where -----------------------------------------------------------------------
 
 
-def _runtime(pod: dict[str, Any], *containers: dict[str, Any], **gateway: Any) -> jobs.JobRuntime:
+def _runtime(pod: dict[str, Any], *containers: dict[str, Any], **gateway: Any) -> job_pods.JobRuntime:
     workload = workloads.a_workload(*containers)
     workload["spec"]["template"]["spec"]["securityContext"] = pod
     wanted = builders.a_store(builders.a_gateway(**gateway)).spec.gateways[0]
-    return jobs.JobRuntime.of(builders.MEANS.image, wanted, workload, None)
+    return job_pods.JobRuntime.of(builders.MEANS.image, wanted, workload, None)
 
 
 def _with_context(name: str = "gateway", **context: Any) -> dict[str, Any]:
@@ -219,7 +221,7 @@ SIDECAR = _with_context("sidecar", runAsUser=7)
     ],
 )
 def test_it_runs_as_its_gateway_does(
-    runtime: jobs.JobRuntime, user: int, group: int, supplemental: tuple[int, ...]
+    runtime: job_pods.JobRuntime, user: int, group: int, supplemental: tuple[int, ...]
 ) -> None:
     context = _pod(_plan(runtime=runtime))["securityContext"]
 
@@ -253,7 +255,9 @@ OTHER_VOLUME = builders.a_store(builders.a_gateway(), migration=builders.a_migra
         pytest.param(_plan(), id="a plan"),
         pytest.param(_copy(attempt=2), id="another attempt"),
         pytest.param(_copy(runtime=replace(RUNTIME, node="node-2")), id="another node"),
-        pytest.param(_copy(runtime=replace(RUNTIME, image=jobs.JobImage("operator:2", "Always"))), id="another image"),
+        pytest.param(
+            _copy(runtime=replace(RUNTIME, image=job_pods.JobImage("operator:2", "Always"))), id="another image"
+        ),
         pytest.param(_copy(OTHER_STORE), id="another store"),
         pytest.param(_copy(OTHER_VOLUME), id="another volume"),
     ],

@@ -16,7 +16,7 @@ from typing import Any
 from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import binding, fence, injection
-from sessionstore.reconcile.store import facts, jobs, migration, records, steps
+from sessionstore.reconcile.store import facts, job_pods, jobs, migration, records, steps
 from tests.unit.gateways import workloads
 
 EPOCH = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -97,7 +97,7 @@ class World:
         )
         ctx = migration.Context(
             store=store,
-            image=jobs.JobImage("operator:1", "IfNotPresent"),
+            image=job_pods.JobImage("operator:1", "IfNotPresent"),
             now=self.now,
             workloads=(gateway,) if self.mounted else (),
             obstacle=self.obstacle,

@@ -123,7 +123,9 @@ def _fail(source: facts.SourceFacts, ctx: Context, record: records.Record, why: 
     reason, message = why
     verdict = told.progress(source, reason, message.removeprefix(f"source {source.source.name!r}: "))
     failure = records.Failure(reason, verdict.message, retry_token(ctx.store))
-    return SourcePlan(Phase.ROLLING_BACK, verdict, replace(record, failure=failure, exported=None))
+    # That it failed is said once, when the gateway is back: what a person reads then is how it stands.
+    text = f"given up, and the gateway is given back on the store: {message}"
+    return rolling(source, replace(record, failure=failure, exported=None), text)
 
 
 def rolling(source: facts.SourceFacts, record: records.Record, text: str, step: steps.Step | None = None) -> SourcePlan:

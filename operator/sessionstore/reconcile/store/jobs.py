@@ -11,13 +11,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sessionstore.apis import quantities
 from sessionstore.apis.v1alpha1 import sessionstore as api
-from sessionstore.gateways import binding
 from sessionstore.kube import owner
+from sessionstore.reconcile.store.job_pods import SCRATCH, JobRuntime, Task, pod_spec
 
 SOURCE_LABEL = "sessionstore.dev/source"
 PURPOSE_LABEL = "sessionstore.dev/purpose"
@@ -28,85 +27,6 @@ KEPT_S = 24 * 3600
 
 DONE_WITH_QUARANTINE = "--set-aside-is-done"
 """Kubernetes knows done and failed only; what was set aside is in the report, and is no failed Job."""
-
-
-SCRATCH = "/scratch"
-SCRATCH_SIZE = "10Gi"
-"""For copies of SQLite databases, and for what is remembered of a million sessions: a limit, nothing is set aside."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobImage:
-    """The operator's own image."""
-
-    name: str
-    pull_policy: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobRuntime:
-    """As whom, and where, a Job's pod runs.
-
-    Attributes:
-        keyspace: the part of the store that its source goes to; None is the store's own.
-        tolerations: the gateway's, so that a Job may run where its volume is.
-        node: where the volume was last seen in use; None leaves it to the scheduler.
-        place: where the gateway's container sees the source, for absolute paths in its files; None where it does not.
-    """
-
-    image: JobImage
-    user: int
-    group: int
-    supplemental_groups: tuple[int, ...]
-    node: str | None
-    keyspace: str | None
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    place: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        image: JobImage,
-        gateway: api.Gateway | None,
-        workload: Mapping[str, Any] | None,
-        node: str | None,
-        place: str | None = None,
-    ) -> JobRuntime:
-        """Run as the gateway does: its pod's security context, its container's, else `runAsUser`."""
-        pod = (workload or {}).get("spec", {}).get("template", {}).get("spec", {})
-        wanted = gateway.container if gateway else None
-        container: Mapping[str, Any] = next((c for c in pod.get("containers", []) if wanted in (None, c["name"])), {})
-        context = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
-        user = context.get("runAsUser") or (gateway.run_as_user if gateway else 1000)
-        groups = context.get("supplementalGroups", [])
-        # A volume that fsGroup made accessible is so by a group of the pod's.
-        shared = [context["fsGroup"]] if "fsGroup" in context else []
-        return cls(
-            image=image,
-            user=user,
-            group=context.get("runAsGroup") or user,
-            supplemental_groups=tuple(sorted({*groups, *shared})),
-            node=node,
-            keyspace=gateway.keyspace if gateway else None,
-            tolerations=tuple(pod.get("tolerations") or ()),
-            place=place,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a Job is to do.
-
-    Attributes:
-        attempt: another number is another Job.
-        access: how the source is mounted; None where it is not.
-    """
-
-    purpose: str
-    attempt: int
-    arguments: tuple[str, ...]
-    access: Literal["read", "write"] | None
-    deadline: str | None = None
 
 
 def plan_job(
@@ -145,13 +65,13 @@ def export_job(
     whose = f"--owner={runtime.user}:{runtime.group}"
     how = ("--format=openclaw-files", "--in-place", f"--scratch={SCRATCH}", whose, DONE_WITH_QUARANTINE)
     arguments = ("export", "--to", _path(source), *how, *place, *_told_to(source))
-    task = _Task("export", attempt, arguments, "write", _fence_timeout(store))
+    task = Task("export", attempt, arguments, "write", _fence_timeout(store))
     return _job(store, source, runtime, task)
 
 
 def finalize_job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime) -> dict[str, Any]:
     """Build the Job that drops what the store keeps for a way back. The source is none of its business."""
-    task = _Task("finalize", 0, ("finalize", "--yes", *_told_to(source)), None)
+    task = Task("finalize", 0, ("finalize", "--yes", *_told_to(source)), None)
     return _job(store, source, dataclasses.replace(runtime, node=None), task)
 
 
@@ -178,12 +98,12 @@ def _template_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _migrate(
     store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, purpose: str, attempt: int, *how: str
-) -> _Task:
+) -> Task:
     assert store.spec.migration is not None
     policy = api.ConflictPolicy.NEWEST if purpose == "delta" else store.spec.migration.conflicts
     place = (f"--state-dir={runtime.place}",) if runtime.place else ()
     options = (f"--scratch={SCRATCH}", *place, DONE_WITH_QUARANTINE, f"--conflicts={policy.value}", *how)
-    return _Task(purpose, attempt, ("migrate", _path(source), *_told_to(source), *options), "read")
+    return Task(purpose, attempt, ("migrate", _path(source), *_told_to(source), *options), "read")
 
 
 def _path(source: api.MigrationSource) -> str:
@@ -200,7 +120,7 @@ def _fence_timeout(store: api.SessionStore) -> str:
     return store.spec.migration.fence_timeout
 
 
-def _job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, task: _Task) -> dict[str, Any]:
+def _job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, task: Task) -> dict[str, Any]:
     labels = {
         owner.MANAGED_BY: owner.FIELD_MANAGER,
         "app.kubernetes.io/component": "migration",
@@ -216,7 +136,7 @@ def _job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRunti
         "ttlSecondsAfterFinished": KEPT_S,
         "template": {
             "metadata": {"labels": labels, "annotations": {ATTEMPT_ANNOTATION: str(task.attempt)}},
-            "spec": _pod_spec(store, source, runtime, task),
+            "spec": pod_spec(store, source, runtime, task),
         },
     }
     digest = hashlib.sha256(
@@ -229,67 +149,3 @@ def _job(store: api.SessionStore, source: api.MigrationSource, runtime: JobRunti
     annotations = {KEYSPACE_ANNOTATION: runtime.keyspace or store.metadata.name}
     metadata = {"name": name, "namespace": store.metadata.namespace, "labels": labels, "annotations": annotations}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
-
-
-def _pod_spec(store: api.SessionStore, source: api.MigrationSource, runtime: JobRuntime, task: _Task) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": runtime.user,
-            "runAsGroup": runtime.group,
-            "supplementalGroups": list(runtime.supplemental_groups),
-            # No fsGroup: it would change the owner of every file of a source that is not ours.
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(store, runtime, task)],
-        "volumes": _volumes(store, source, task),
-    }
-    if runtime.tolerations:
-        spec["tolerations"] = list(runtime.tolerations)
-    if runtime.node:
-        spec["affinity"] = _on_node(runtime.node)
-    return spec
-
-
-def _container(store: api.SessionStore, runtime: JobRuntime, task: _Task) -> dict[str, Any]:
-    config = f"{binding.MOUNT_PATH}/{binding.migration_config(runtime.keyspace or store.metadata.name)}"
-    mounts: list[dict[str, Any]] = [
-        {"name": "session-storage", "mountPath": binding.MOUNT_PATH, "readOnly": True},
-        {"name": "scratch", "mountPath": SCRATCH},
-    ]
-    # Read-only at the mount, not at the claim: `claim.readOnly` would ask some drivers to attach it anew.
-    source: dict[str, Any] = {"name": "source", "mountPath": "/source"}
-    by_access = {"read": [{**source, "readOnly": True}], "write": [source], None: []}
-    return {
-        "name": "migrate",
-        "image": runtime.image.name,
-        "imagePullPolicy": runtime.image.pull_policy,
-        "args": list(task.arguments),
-        "env": [{"name": "SESSION_STORAGE_CONFIG", "value": config}, {"name": "TMPDIR", "value": SCRATCH}],
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [*by_access[task.access], *mounts],
-    }
-
-
-def _volumes(store: api.SessionStore, source: api.MigrationSource, task: _Task) -> list[dict[str, Any]]:
-    claim = {"name": "source", "persistentVolumeClaim": {"claimName": source.persistent_volume_claim}}
-    secret = binding.secret_name(store.metadata.name, binding.MIGRATION_USER)
-    return [
-        *([claim] if task.access else []),
-        {"name": "session-storage", "secret": {"secretName": secret, "defaultMode": 0o444}},
-        {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_SIZE}},
-    ]
-
-
-def _on_node(node: str) -> dict[str, Any]:
-    """An RWO volume is where its pod runs, and after the fence it stays cheapest there."""
-    match = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [match]}}}

@@ -33,7 +33,7 @@ def _of_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
             continue
         if condition["reason"] in _QUIET or (condition["type"] == "Ready" and condition["status"] == "False"):
             continue  # What keeps a store from being ready is a condition with an event of its own.
-        if condition["type"] == "Migrated" and condition["reason"] in told:
+        if condition["type"] in ("Migrated", "Injected") and condition["reason"] in told:
             continue  # The source that it speaks of tells it, with its counts.
         yield events.Event(condition["reason"], condition["message"], warning=_is_bad(condition))
 
@@ -72,7 +72,7 @@ def _of_sources(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
     for source in after.get("migrations", ()):
         earlier = known.get(source["source"], {})
         is_held_up = source.get("reason") not in _UNDER_WAY
-        if is_held_up and (source["phase"], source.get("reason")) != (earlier.get("phase"), earlier.get("reason")):
+        if is_held_up and source.get("reason") != earlier.get("reason"):
             yield events.Event(str(source.get("reason")), source["message"], warning=True)
         elif not is_held_up and source["phase"] != earlier.get("phase"):
             yield from _step(earlier.get("phase"), source)

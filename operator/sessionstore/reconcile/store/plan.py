@@ -24,12 +24,13 @@ from sessionstore.reconcile.store import (
     credentials,
     facts,
     injecting,
-    jobs,
+    job_pods,
     migration,
     records,
     sources,
     steps,
     storage,
+    telling,
     verdicts,
 )
 
@@ -66,7 +67,7 @@ class Means:
 
     engine: engines.Engine
     defaults: engines.EngineDefaults
-    image: jobs.JobImage
+    image: job_pods.JobImage
     resync_s: float
 
 
@@ -120,7 +121,7 @@ def _full_plan(
         "Provisioned": verdicts.provisioned(store, seen, grow),
         "CredentialsReady": verdicts.credentials_ready(sync, seen),
         "Migrated": verdicts.migrated(planned),
-        **injecting.verdicts(store, looked_at, planned, seen),
+        **telling.verdicts(store, looked_at, planned, seen),
     }
     objects = (
         *_children(store, seen, means, passwords),

@@ -17,7 +17,7 @@ from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.engines import engine
 from sessionstore.kube import events, kinds, owner
 from sessionstore.reconcile import frame, queue
-from sessionstore.reconcile.store import jobs, news, orphans, perform, steps
+from sessionstore.reconcile.store import job_pods, news, orphans, perform, steps
 from sessionstore.reconcile.store.observe import observe
 from sessionstore.reconcile.store.plan import SOON_S, Means, make_plan
 from sessionstore.reconcile.store.status import make_status
@@ -54,7 +54,7 @@ def _means(store: api.SessionStore, rt: frame.Runtime) -> Means:
     return Means(
         engine=rt.engines[store.spec.engine],
         defaults=engine.EngineDefaults(redis_image=rt.settings.redis_image),
-        image=jobs.JobImage(rt.settings.operator_image, rt.settings.image_pull_policy),
+        image=job_pods.JobImage(rt.settings.operator_image, rt.settings.image_pull_policy),
         resync_s=rt.settings.resync_s,
     )
 

@@ -14,7 +14,7 @@ from sessionstore.apis import conditions, quantities
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import fence
-from sessionstore.reconcile.store import facts, jobs, records, steps, told
+from sessionstore.reconcile.store import facts, job_pods, jobs, records, steps, told
 
 R = reasons.Reason
 Phase = api.MigrationPhase
@@ -52,7 +52,7 @@ class Context:
     """
 
     store: api.SessionStore
-    image: jobs.JobImage
+    image: job_pods.JobImage
     now: datetime
     workloads: tuple[facts.GatewayFacts, ...]
     obstacle: conditions.Verdict | None
@@ -110,7 +110,7 @@ def generations(ctx: Context) -> str:
     return " ".join(sorted(f"{meta['uid']}:{meta.get('generation', 0)}" for meta in seen))
 
 
-def runtime(source: facts.SourceFacts, ctx: Context, record: records.Record) -> jobs.JobRuntime:
+def runtime(source: facts.SourceFacts, ctx: Context, record: records.Record) -> job_pods.JobRuntime:
     """Say as whom and where the source's Jobs run."""
     gateway = ctx.workloads[0] if ctx.workloads else None
     spec, live = (gateway.gateway, gateway.live) if gateway else (None, None)
@@ -118,7 +118,7 @@ def runtime(source: facts.SourceFacts, ctx: Context, record: records.Record) -> 
     if spec is not None and live is not None:
         wanted = source.source
         place = fence.place_in_container(live, spec, wanted.persistent_volume_claim, wanted.path)
-    return jobs.JobRuntime.of(ctx.image, spec, live, record.node, place)
+    return job_pods.JobRuntime.of(ctx.image, spec, live, record.node, place)
 
 
 def unfinished(source: facts.SourceFacts, purpose: str) -> facts.JobFacts | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import fence, injection
 from sessionstore.kube import kinds
-from sessionstore.reconcile.store import facts, injecting, jobs, migration, records, report_map
+from sessionstore.reconcile.store import facts, injecting, job_pods, migration, records, report_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Surroundings:
 
     store: api.SessionStore
     seen: facts.Observed
-    image: jobs.JobImage
+    image: job_pods.JobImage
     looked_at: tuple[injecting.Look, ...]
     now: datetime
     ready: bool
