@@ -20,16 +20,20 @@ _REGULAR_DEPTH = 24
 _BOM = b"\xef\xbb\xbf"
 
 _SPACE = rb"[ \t\n\r]*+"
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+# Looking for the next quote alone is several times as fast as looking at each byte, and right where no backslash
+# stands before it; otherwise the text is gone through escape by escape.
+_STRING = rb'"(?:[^"]*+(?<!\\)"|[^"\\]*+(?:\\.[^"\\]*+)*+")'
 _SCALAR = rb'[^ \t\n\r,:"\[\]{}]++'
+_BETWEEN = rb'[^"{}\[\]]*+'
+_FLAT = rb"%b(?:%b%b)*+" % (_BETWEEN, _STRING, _BETWEEN)
+"""What holds no bracket but in texts."""
 
 
 def _block(depth: int) -> bytes:
     """Return a pattern for an object or array. Brackets need not match in kind: that is for who judges the value."""
-    within = rb'[^"{}\[\]]++|' + _STRING
-    block = rb"[{\[](?:" + within + rb")*+[}\]]"
+    block = rb"[{\[]%b[}\]]" % _FLAT
     for _ in range(depth):
-        block = rb"[{\[](?:" + within + rb"|" + block + rb")*+[}\]]"
+        block = rb"[{\[]%b(?:%b%b)*+[}\]]" % (_FLAT, block, _FLAT)
     return block
 
 
@@ -37,10 +41,10 @@ _BLOCK = _block(_REGULAR_DEPTH)
 _MEMBER = re.compile(
     rb"%b(%b)%b:%b(%b|%b|%b)%b([,}])" % (_SPACE, _STRING, _SPACE, _SPACE, _BLOCK, _STRING, _SCALAR, _SPACE), re.DOTALL
 )
-_BALANCED = re.compile(rb'(?:[^"{}\[\]]++|%b|%b)*+' % (_STRING, _BLOCK), re.DOTALL)
+_BALANCED = re.compile(rb"%b(?:%b%b)*+" % (_FLAT, _BLOCK, _FLAT), re.DOTALL)
 _OPENING, _CLOSING = re.compile(rb"[{\[]++"), re.compile(rb"[}\]]++")
 _SPACES, _SCALARS = re.compile(_SPACE), re.compile(_SCALAR)
-_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 class BrokenObject(Exception):
