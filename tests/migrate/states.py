@@ -192,11 +192,6 @@ def write(path: Path, raw: bytes) -> None:
 LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
     "real files": unpack,
     "sessions.json": small,
-}
-"""Layout -> what makes a valid directory of it, which is not there yet. Tests of all layouts go through these."""
-
-READ_LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
-    **LAYOUTS,
     "session.store of charts": charts,
     "session.store with a template": template,
     "rotated": rotated,
@@ -206,7 +201,7 @@ READ_LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
     "sessions.d, dashed": dashed,
     "archived": archived,
 }
-"""Those that `DirectorySource` reads."""
+"""Layout -> what makes a valid directory of it, which is not there yet. Tests of all layouts go through these."""
 
 
 def fingerprint(root: Path) -> Mapping[str, tuple[str, int, int]]:

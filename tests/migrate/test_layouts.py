@@ -331,9 +331,9 @@ async def test_archived_sessions_are_carried_as_such(tmp_path: Path, scratch: Sc
     assert (found.archives, found.set_aside, found.problems) == ([("main", "lost.jsonl", True)], [], [])
 
 
-@pytest.mark.parametrize("layout", states.READ_LAYOUTS)
+@pytest.mark.parametrize("layout", states.LAYOUTS)
 async def test_every_layout_is_the_same_at_every_pass(tmp_path: Path, scratch: Scratch, layout: str) -> None:
-    root = states.READ_LAYOUTS[layout](tmp_path / "state")
+    root = states.LAYOUTS[layout](tmp_path / "state")
 
     assert await read(root, scratch) == await read(root, scratch)
 

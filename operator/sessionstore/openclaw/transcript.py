@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from sessionstore.openclaw.problems import Reason, Refused
 
@@ -88,17 +88,6 @@ def _check_length(started: list[bytes], offset: int) -> None:
 def _last(raw: bytes, offset: int) -> Batch:
     """Take the end of a file that has no line feed."""
     return Batch([], offset, Line(raw, offset, torn=True)) if check_line(raw) else Batch([raw], offset)
-
-
-def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """Go through a file's lines. `b"\\n".join(raw) + b"\\n"` is the file, where no line is torn."""
-    offset = 0
-    for line in stream:
-        if line.endswith(b"\n"):
-            yield Line(line[:-1], offset, torn=False)
-        else:
-            yield Line(line, offset, torn=check_line(line) is not None)
-        offset += len(line)
 
 
 def check_line(raw: bytes) -> Reason | None:
