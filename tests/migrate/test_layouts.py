@@ -13,7 +13,9 @@ from sessionstore.migrate.items import Lines, SetAside, SourceArchive, SourceSes
 from sessionstore.openclaw.problems import Reason, SourceError
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import Status
+from sessionstore.sessions.memory import MemoryStore
 from tests.migrate import states
+from tests.migrate.conftest import migrate, verify
 from tests.migrate.states import HEADER, TURN, State, entries, entry, write
 
 
@@ -329,6 +331,20 @@ async def test_archived_sessions_are_carried_as_such(tmp_path: Path, scratch: Sc
     assert found.sessions == {("main", "agent:main:here"): [HEADER], ("main", "agent:main:gone"): [HEADER, TURN]}
     assert found.archived == {"agent:main:gone": "done with it"}
     assert (found.archives, found.set_aside, found.problems) == ([("main", "lost.jsonl", True)], [], [])
+
+
+@pytest.mark.parametrize("layout", states.LAYOUTS)
+async def test_every_layout_is_migrated_and_proven(tmp_path: Path, layout: str) -> None:
+    root, store = states.LAYOUTS[layout](tmp_path / "state"), MemoryStore()
+
+    report = await migrate(root, store)
+
+    assert (report.outcome, report.problem_count) == ("Verified", 0)
+    assert report.accounts is not None
+    assert report.accounts.sessions.total == report.accounts.sessions.migrated == report.survey.sessions > 0
+    assert report.accounts.lines.total == report.survey.lines > 0
+    assert report.accounts.archives.total == report.survey.archives
+    assert (await verify(root, store)).outcome == "Verified"
 
 
 @pytest.mark.parametrize("layout", states.LAYOUTS)
