@@ -85,7 +85,9 @@ async def test_damage_is_told_wherever_it_is(
         assert is_told or _same(found, expected), f"seed {seed}"
         whole_is_kept = (Reason.DAMAGED_DATABASE, bytes(raw)) in found.aside
         ends = any(problem.reason is Reason.UNSUPPORTED_LAYOUT for problem in found.problems)
-        assert whole_is_kept or ends or found.sessions.keys() == expected.sessions.keys(), f"seed {seed}"
+        # A bit in an entry's text is not SQLite's to see: that entry is set aside by itself.
+        lost = expected.sessions.keys() - found.sessions.keys()
+        assert whole_is_kept or ends or len(lost) <= len(found.aside), f"seed {seed}"
 
 
 def _same(found: Found, expected: Found) -> bool:

@@ -435,15 +435,46 @@ async def test_an_original_that_the_database_lacks_is_an_archive(database: Datab
     assert found.beside == 2
 
 
-async def test_a_database_of_all_agents_beside_a_configured_store_is_read(tmp_path: Path, scratch: Scratch) -> None:
-    database = Database(tmp_path / "state", "work", path="sessions.sqlite")
+@pytest.mark.parametrize(
+    ("store", "file"),
+    [
+        pytest.param(None, "sessions.sqlite", id="the charts' file, the configuration elsewhere"),
+        pytest.param("/home/node/.openclaw/sessions", "sessions.sqlite", id="the charts' file"),
+        pytest.param("/home/node/.openclaw/sessions", "sessions.work.sqlite", id="of one agent"),
+        pytest.param("~/.openclaw/data/index.json5", "data/index.sqlite", id="another directory"),
+        pytest.param("~/.openclaw/data/sessions.json", "data/openclaw-agent.sqlite", id="the default name elsewhere"),
+        pytest.param("~/.openclaw/data/x.sqlite", "data/x.sqlite", id="a database by its name"),
+    ],
+)
+async def test_a_database_beside_a_configured_store_is_read(
+    tmp_path: Path, scratch: Scratch, store: str | None, file: str
+) -> None:
+    database = Database(tmp_path / "state", "work", path=file)
     database.session("agent:main:main", LINES)
     database.session("global", [HEADER])
+    if store:
+        (database.root / "openclaw.json").write_text(json.dumps({"session": {"store": store}}))
+    root = database.close()
 
-    with open_directory(database.close(), scratch) as source:
+    with open_directory(root, scratch) as source:
         keys = [(item.key.agent, item.key.key) async for item in source.sessions() if isinstance(item, SourceSession)]
+        found = await look(source)
 
     assert keys == [("main", "agent:main:main"), ("work", "global")]
+    assert (found.sessions["global"], found.archives, found.aside, found.problems) == ([HEADER], {}, [], [])
+
+
+async def test_a_store_of_each_agent_has_a_database_of_each(tmp_path: Path, scratch: Scratch) -> None:
+    for agent in ("main", "work"):
+        database = Database(tmp_path / "state", agent, path=f"stores/{agent}.sqlite")
+        database.session("k", [HEADER])
+        root = database.close()
+    (root / "openclaw.json").write_text('{session: {store: "~/.openclaw/stores/{agentId}.json"}}')
+
+    with open_directory(root, scratch) as source:
+        keys = [(item.key.agent, item.key.key) async for item in source.sessions() if isinstance(item, SourceSession)]
+
+    assert keys == [("main", "k"), ("work", "k")]
 
 
 async def test_what_changed_since_is_read_again(database: Database, scratch: Scratch) -> None:

@@ -10,71 +10,39 @@ import json
 import re
 from dataclasses import dataclass
 
-from sessionstore.openclaw import files, left_over, names
+from sessionstore.openclaw import database_places, files, left_over, names
+from sessionstore.openclaw.database_places import DatabasePlace
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.folder import FileFolder
 from sessionstore.openclaw.json_index import JSONIndex
-from sessionstore.openclaw.left_over import IMPORTED_FOLDER, Behind, Beside, Cold, Imported
-from sessionstore.openclaw.places import listed
+from sessionstore.openclaw.left_over import Behind, Beside
 from sessionstore.openclaw.problems import Problem, Reason, Refused
+from sessionstore.openclaw.put_aside import IMPORTED_FOLDER, Cold, Imported
 from sessionstore.openclaw.reader import Findings, Folder, Index, RawEntry
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite import DatabaseIndex
 from sessionstore.openclaw.sqlite_copy import Source
 from sessionstore.openclaw.sqlite_file import DatabaseFile
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
-from sessionstore.openclaw.tree import Kind, Tree, printable
+from sessionstore.openclaw.tree import Tree, printable
 
-DATABASE = "openclaw-agent.sqlite"
 DEFAULT_AGENT = "main"
-_SHARED = re.compile(r"(?:sessions|openclaw-agent)(?:\.[^/]+)?\.sqlite")
-"""In the state directory itself, where `session.store` is set to a file there: one for all agents, or one for each."""
 _OF_AGENT = re.compile(r"agent:([^:]+):.*", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a database is. `agent` is None where its keys tell."""
-
-    folder: str
-    name: str
-    agent: str | None
-    sessions: str
-
-    @property
-    def path(self) -> str:
-        """Of the database, in the tree."""
-        return files.joined(self.folder, self.name)
 
 
 def add(found: Findings, tree: Tree, scratch: Scratch, max_file_bytes: int) -> Findings:
     """Add the databases to what was found in files. Raises: SourceError."""
     problems = list(found.problems)
-    for place in _places(tree, problems):
+    places = database_places.find(tree, found.indexes, problems)
+    indexes = tuple(index for index in found.indexes if not database_places.is_database(index))
+    found = Findings(indexes, found.folders)
+    for place in places:
         found = _with(found, place, tree, scratch, max_file_bytes, problems)
     return Findings(found.indexes, found.folders, tuple(problems))
 
 
-def _places(tree: Tree, problems: list[Problem]) -> list[Place]:
-    found = [_of_agent(child.name) for child in listed(tree, "agents", []) if child.kind is Kind.FOLDER]
-    found += [Place("", child.name, None, "") for child in tree.children() if _SHARED.fullmatch(child.name)]
-    return [place for place in found if _is_there(tree, place, problems)]
-
-
-def _of_agent(agent: str) -> Place:
-    return Place(f"agents/{agent}/agent", DATABASE, agent, f"agents/{agent}/sessions")
-
-
-def _is_there(tree: Tree, place: Place, problems: list[Problem]) -> bool:
-    try:
-        return tree.status(place.path) is not None
-    except Refused as error:
-        problems.append(error.problem(printable(place.folder), place.agent and printable(place.agent)))
-        return False
-
-
 def _with(
-    found: Findings, place: Place, tree: Tree, scratch: Scratch, max_file_bytes: int, problems: list[Problem]
+    found: Findings, place: DatabasePlace, tree: Tree, scratch: Scratch, max_file_bytes: int, problems: list[Problem]
 ) -> Findings:
     file = DatabaseFile(Source(tree, place.path, max_file_bytes), scratch)
     try:
@@ -93,7 +61,7 @@ class _Joining:
     """One database, and what was found in files."""
 
     found: Findings
-    place: Place
+    place: DatabasePlace
     tree: Tree
     scratch: Scratch
     max_file_bytes: int
@@ -117,11 +85,10 @@ class _Joining:
 
     def _is_partner(self, index: Index) -> bool:
         """Tell whether an index is the one that the update read into this database."""
-        if not isinstance(index, JSONIndex) or self.tree.status(index.file) is None:
+        if not isinstance(index, JSONIndex) or index.file.rpartition("/")[0] != self.place.sessions:
             return False
-        folder, _, name = index.file.rpartition("/")
-        stem = self.place.name.partition(".")[0]
-        return folder == self.place.sessions and (self.place.agent is not None or name.partition(".")[0] == stem)
+        is_shared = None in (index.agent, self.place.agent)
+        return (is_shared or index.agent == self.place.agent) and self.tree.status(index.file) is not None
 
     def _indexes(self, index: DatabaseIndex, partner: Index | None, files_first: bool) -> tuple[Index, ...]:
         indexes = list(self.found.indexes)

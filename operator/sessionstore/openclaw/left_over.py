@@ -12,20 +12,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sessionstore.openclaw import cold, files, folder, names, zstd
+from sessionstore.openclaw import files, names, zstd
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.json_index import refuse
-from sessionstore.openclaw.packed import Packed, WholeFile
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Folder, Part, RawEntry
-from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
 from sessionstore.openclaw.transcript import Batch
-from sessionstore.openclaw.tree import Kind, Tree, printable
+from sessionstore.openclaw.tree import Tree, printable
 
-IMPORTED_FOLDER = "session-sqlite-import-archive"
-_IMPORTED = re.compile(r"(?P<stem>.+)\.jsonl\.imported-\d+", re.DOTALL)
-_TRAJECTORY = re.compile(r".+\.trajectory(?:\.jsonl|-path\.json)\.imported-\d+", re.DOTALL)
+IMPORTED = re.compile(r"(?P<stem>.+)\.jsonl\.imported-\d+", re.DOTALL)
+"""The name of a file that was read into a database."""
 
 Found = Part | Problem | BadEntry
 
@@ -137,90 +134,6 @@ class Behind:
         return found if isinstance(found, FilePart) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The files that were read into the database; a `reader.Folder`."""
-
-    tree: Tree
-    scratch: Scratch
-    folder: str
-    agent: str
-    max_file_bytes: int
-    database: Transcripts
-
-    @property
-    def path(self) -> str:
-        return printable(self.folder)
-
-    def parts(self) -> Iterator[Found]:
-        """Go through the transcripts that the database does not have any more."""
-        for found in self._transcripts():
-            if isinstance(found, Problem) or not is_kept(found, self.database):
-                yield found
-
-    def beside(self) -> int:
-        """Count the files that are only a copy, or no conversation."""
-        listed = sum(1 for _ in self.tree.names(self.folder))
-        return listed - sum(1 for _ in self.parts())
-
-    def _transcripts(self) -> Iterator[FilePart | Problem]:
-        for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
-            if not _IMPORTED.fullmatch(name) or _TRAJECTORY.fullmatch(name):
-                continue
-            if kind is not Kind.FILE:
-                yield _not_a_file(files.joined(self.folder, name), kind, self.agent)
-            else:
-                yield FilePart(self.tree, self.folder, name, self.agent, None, self.max_file_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Cold:
-    """The cold archives that are files; a `reader.Folder`. Those that the database knows are found through it."""
-
-    tree: Tree
-    scratch: Scratch
-    folder: str
-    agent: str
-    max_file_bytes: int
-    database: Transcripts
-
-    @property
-    def path(self) -> str:
-        return printable(self.folder)
-
-    def parts(self) -> Iterator[Found]:
-        """Go through those that the database knows nothing of, and those that cannot be read."""
-        for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
-            path = files.joined(self.folder, name)
-            if names.kind_of(name) is names.FileKind.BESIDE:
-                continue
-            if kind is not Kind.FILE:
-                yield _not_a_file(path, kind, self.agent)
-            elif not cold.FILE_NAME.fullmatch(name):
-                yield Problem(printable(path), Reason.UNKNOWN_FILE, "not a cold archive of OpenClaw's", self.agent)
-            elif found := self._unknown(path, name):
-                yield found
-
-    def beside(self) -> int:
-        """Count the files that are found through the database, and copies."""
-        listed = sum(1 for _ in self.tree.names(self.folder))
-        return listed - sum(1 for _ in self.parts())
-
-    def _unknown(self, path: str, name: str) -> Found | None:
-        file = WholeFile(self.tree, path, self.max_file_bytes)
-        if _knows(self.database, name):
-            return None
-        sha256 = name.partition(".")[0]
-        status = self.tree.status(path)
-        stamp = files.stamp_of(status) if status else None
-        part = Packed(file, printable(path), name, self.agent, stamp, sha256=sha256, lines=cold.Record().batches)
-        broken = part.broken()
-        if broken:
-            return broken
-        named = Renamed(part, names.file_of(f"{cold.session_id_of(file)}.{sha256[:12]}"))
-        return None if is_kept(part, self.database, cold.session_id_of(file)) else named
-
-
 def file_named(
     tree: Tree, folder: str, entry: RawEntry, transcript_id: str, max_bytes: int
 ) -> FilePart | Problem | None:
@@ -243,7 +156,7 @@ def is_kept(part: Part, database: Transcripts, *ids: str) -> bool:
         ids: of the transcript, where the name does not say it. A file that is an archive by its name is compared
             with archives alone: what a conversation was before a reset is no copy of what it is now.
     """
-    imported = _IMPORTED.fullmatch(part.name)
+    imported = IMPORTED.fullmatch(part.name)
     stem = imported["stem"].rpartition(".")[2] if imported else part.name.partition(names.TRANSCRIPT_SUFFIX)[0]
     # Where a file was named `<time>_<id>`, the database has the id.
     possible = ids or dict.fromkeys([stem, stem.rpartition("_")[2]])
@@ -290,19 +203,6 @@ def _archive(database: Transcripts, part: Part) -> bool:
     except Refused:
         return False
     return found is not None
-
-
-def _knows(database: Transcripts, name: str) -> bool:
-    try:
-        return database.knows_cold(name)
-    except Refused:
-        return False
-
-
-def _not_a_file(path: str, kind: Kind, agent: str) -> Problem:
-    if kind is Kind.SYMLINK:
-        return Problem(printable(path), Reason.SYMLINK, "a symbolic link is not followed", printable(agent))
-    return Problem(printable(path), Reason.SPECIAL_FILE, f"{kind.value}, which is not expected here", printable(agent))
 
 
 def _shown(text: str) -> str:

@@ -1,0 +1,116 @@
+"""What OpenClaw 2026.8 and later put aside as files: what its update read, and cold archives. Copies, as a rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sessionstore.openclaw import cold, files, folder, left_over, names
+from sessionstore.openclaw.files import FilePart
+from sessionstore.openclaw.left_over import Found, Renamed
+from sessionstore.openclaw.packed import Packed, WholeFile
+from sessionstore.openclaw.problems import Problem, Reason, Refused
+from sessionstore.openclaw.scratch import Scratch
+from sessionstore.openclaw.sqlite_transcripts import Transcripts
+from sessionstore.openclaw.tree import Kind, Tree, printable
+
+IMPORTED_FOLDER = "session-sqlite-import-archive"
+_TRAJECTORY = re.compile(r".+\.trajectory(?:\.jsonl|-path\.json)\.imported-\d+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The files that were read into the database; a `reader.Folder`."""
+
+    tree: Tree
+    scratch: Scratch
+    folder: str
+    agent: str
+    max_file_bytes: int
+    database: Transcripts
+
+    @property
+    def path(self) -> str:
+        return printable(self.folder)
+
+    def parts(self) -> Iterator[Found]:
+        """Go through the transcripts that the database does not have any more."""
+        for found in self._transcripts():
+            if isinstance(found, Problem) or not left_over.is_kept(found, self.database):
+                yield found
+
+    def beside(self) -> int:
+        """Count the files that are only a copy, or no conversation."""
+        listed = sum(1 for _ in self.tree.names(self.folder))
+        return listed - sum(1 for _ in self.parts())
+
+    def _transcripts(self) -> Iterator[FilePart | Problem]:
+        for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
+            if not left_over.IMPORTED.fullmatch(name) or _TRAJECTORY.fullmatch(name):
+                continue
+            if kind is not Kind.FILE:
+                yield _not_a_file(files.joined(self.folder, name), kind, self.agent)
+            else:
+                yield FilePart(self.tree, self.folder, name, self.agent, None, self.max_file_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """The cold archives that are files; a `reader.Folder`. Those that the database knows are found through it."""
+
+    tree: Tree
+    scratch: Scratch
+    folder: str
+    agent: str
+    max_file_bytes: int
+    database: Transcripts
+
+    @property
+    def path(self) -> str:
+        return printable(self.folder)
+
+    def parts(self) -> Iterator[Found]:
+        """Go through those that the database knows nothing of, and those that cannot be read."""
+        for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
+            path = files.joined(self.folder, name)
+            if names.kind_of(name) is names.FileKind.BESIDE:
+                continue
+            if kind is not Kind.FILE:
+                yield _not_a_file(path, kind, self.agent)
+            elif not cold.FILE_NAME.fullmatch(name):
+                yield Problem(printable(path), Reason.UNKNOWN_FILE, "not a cold archive of OpenClaw's", self.agent)
+            elif found := self._unknown(path, name):
+                yield found
+
+    def beside(self) -> int:
+        """Count the files that are found through the database, and copies."""
+        listed = sum(1 for _ in self.tree.names(self.folder))
+        return listed - sum(1 for _ in self.parts())
+
+    def _unknown(self, path: str, name: str) -> Found | None:
+        file = WholeFile(self.tree, path, self.max_file_bytes)
+        if _knows(self.database, name):
+            return None
+        sha256 = name.partition(".")[0]
+        status = self.tree.status(path)
+        stamp = files.stamp_of(status) if status else None
+        part = Packed(file, printable(path), name, self.agent, stamp, sha256=sha256, lines=cold.Record().batches)
+        broken = part.broken()
+        if broken:
+            return broken
+        named = Renamed(part, names.file_of(f"{cold.session_id_of(file)}.{sha256[:12]}"))
+        return None if left_over.is_kept(part, self.database, cold.session_id_of(file)) else named
+
+
+def _knows(database: Transcripts, name: str) -> bool:
+    try:
+        return database.knows_cold(name)
+    except Refused:
+        return False
+
+
+def _not_a_file(path: str, kind: Kind, agent: str) -> Problem:
+    if kind is Kind.SYMLINK:
+        return Problem(printable(path), Reason.SYMLINK, "a symbolic link is not followed", printable(agent))
+    return Problem(printable(path), Reason.SPECIAL_FILE, f"{kind.value}, which is not expected here", printable(agent))
