@@ -274,7 +274,7 @@ def test_people_get_a_table_and_the_problems(state: State, url: str) -> None:
     assert done.returncode == 3
     assert "Verified: sessions.json, 1 agent" in done.stdout
     assert "TornLastLine: agents/main/sessions/id-0.jsonl at byte 31 (main/k)" in done.stdout
-    assert "1 document keeps what was set aside, under migration/default/" in done.stdout
+    assert "1 thing that was set aside is kept under migration/default/" in done.stdout
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def test_a_report_is_told_again_as_it_was(state: State, url: str) -> None:
     text = program("report", "--source-name", "old").stdout.decode()
     assert text.startswith("Verified: sessions.json, 1 agent, ")
     assert "NoSessionId: agents/main/sessions/sessions.json (main/bad)" in text
-    assert "2 things are kept" in text
+    assert "2 things that were set aside are kept under migration/old/" in text
 
 
 async def test_all_sources_are_in_one_table(url: str, store: Store) -> None:

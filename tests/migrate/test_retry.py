@@ -18,11 +18,9 @@ from sessionstore.migrate.items import SourceArchive, SourceSession
 from sessionstore.migrate.keeper import Keeper
 from sessionstore.migrate.kept import Shelf
 from sessionstore.migrate.kept_items import Wishes
-from sessionstore.migrate.ledger import Ledger
 from sessionstore.migrate.plan import Policy
 from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.problems import Problem, Reason
-from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.transcript import Batch, Line
 from sessionstore.sessions import SessionKey, Store, TranscriptHead
 from sessionstore.sessions.exceptions import Unavailable
@@ -56,9 +54,8 @@ class Lines:
 async def retry(store: Store, policy: Policy = Policy.NEWEST, **wishes: Any) -> list[Tried]:
     """Try everything again that is kept of the source s by now."""
     places = [place for shelf in Shelf for place in await shelves.places(store, "s", shelf)]
-    with Scratch() as scratch:
-        retrier = Retrier(store, policy, Ledger(scratch), Room())
-        return [await retrier.retry(place, Wishes(**wishes)) for place in places]
+    retrier = Retrier(store, policy, Room())
+    return [await retrier.retry(place, Wishes(**wishes)) for place in places]
 
 
 async def stored(store: Store, key: SessionKey = KEY) -> tuple[bytes, tuple[bytes, ...]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sessionstore.cli import migration_view, output
+from sessionstore.cli import migration_view, output, report_view
 from sessionstore.migrate import report, sources
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.items import Source
@@ -160,7 +160,7 @@ def _tell(outlet: Outlet, found: Sequence[Report | Failure], seconds: float) -> 
         if isinstance(one, Failure):
             output.warn(f"{label}: {one.message}" if label else one.message)
         elif not outlet.as_json:
-            migration_view.show(one, seconds, label)
+            report_view.show(one.document(), name=label, seconds=seconds)
 
 
 def _summary(outlet: Outlet, found: Sequence[Report | Failure], seconds: float) -> bytes:

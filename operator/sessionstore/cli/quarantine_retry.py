@@ -18,10 +18,8 @@ from sessionstore.cli.keys import json_option
 from sessionstore.migrate.again import Outcome, Retrier, Tried
 from sessionstore.migrate.bounded import Room
 from sessionstore.migrate.kept_items import Wishes
-from sessionstore.migrate.ledger import Ledger
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.plan import Policy
-from sessionstore.openclaw.scratch import Scratch
 
 PATIENCE_S = 60.0
 """How long the store may be away before this fails."""
@@ -89,8 +87,8 @@ async def _retry(url: str | None, asked: _Retry) -> Counter[Outcome]:
             places = await choice.find(store, asked.ids, asked.wanted.source_name)
         else:
             places = await choice.choose(store, asked.wanted)
-        with Scratch() as scratch, counting("Tried", len(places)) as advance:
-            retrier = Retrier(store, asked.policy, Ledger(scratch), Room())
+        with counting("Tried", len(places)) as advance:
+            retrier = Retrier(store, asked.policy, Room())
             for place in places:
                 tried = await patience.of(functools.partial(retrier.retry, place, asked.wishes))
                 _print(tried, asked.as_json)

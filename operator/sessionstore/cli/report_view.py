@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import rich.console
 import rich.table
 
 from sessionstore.cli import output
+from sessionstore.migrate.keeper import ROOT
 
 PROBLEMS_SHOWN = 20
+MORE = "--json shows more of them, and `sessionstore report` what the store keeps of a migration"
 COLUMNS = ("found", "migrated", "present", "conflicts", "quarantined")
 _COUNTED = ("sessions", "lines", "archives")
 
 
-def show(report: Mapping[str, Any], *, more: str, seconds: float | None = None) -> None:
+def show(report: Mapping[str, Any], *, name: str = "", seconds: float | None = None, more: str = MORE) -> None:
     """Print a report. Whoever may have edited it: what is not there is left out.
 
     Args:
-        more: how to see all of its problems.
+        name: which source it is of, where there are several.
         seconds: how long the run took, where that is known.
+        more: how to see all of its problems.
     """
     console = output.console()
-    console.print(output.printable(_headline(report, seconds)), soft_wrap=True)
+    label = f"{name}: " if name else ""
+    console.print(output.printable(label + _headline(report, seconds)), soft_wrap=True)
     console.print(_counts(report))
-    for name, title in (("digest", "digest"), ("storeDigest", "the store's")):
-        if report.get(name) and (name == "digest" or report[name] != report.get("digest")):
-            console.print(output.printable(f"{title}  {report[name]}"), soft_wrap=True)
-    for mismatch in _objects(report, "mismatches"):
-        console.print(output.printable(f"mismatch: {_mismatch(mismatch)}"), soft_wrap=True)
-    _show_problems(report, more)
+    if decisions := _decisions(report):
+        console.print(decisions)
+    digest, its = report.get("digest"), report.get("storeDigest")
+    console.print(output.printable(f"digest  {digest}"), soft_wrap=True)
+    if its is not None and its != digest:
+        console.print(output.printable(f"the store's: {its}"), soft_wrap=True)
+    if isinstance(report.get("following"), dict):
+        console.print(output.printable(_followed(report["following"])), soft_wrap=True)
+    if report.get("moving"):
+        text = f"{report['moving']} changed meanwhile; run again when nothing writes to the source any more"
+        console.print(output.printable(text), soft_wrap=True)
+    _show_some(report, "mismatches", "mismatchCount", 100, lambda mismatch: f"mismatch: {_mismatch(mismatch)}", more)
+    _show_some(report, "problems", "problemCount", PROBLEMS_SHOWN, problem_line, more)
     _show_kept(report)
 
 
@@ -68,24 +79,47 @@ def _counts(report: Mapping[str, Any]) -> rich.table.Table:
     return table
 
 
-def _show_problems(report: Mapping[str, Any], more: str) -> None:
+def _followed(told: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{told.get(name, '?')} {name}" for name in ("created", "changed", "deleted", "conflicts"))
+    pause = told.get("pauseSeconds")
+    paused = "" if pause is None else f"; writers paused for {pause} s"
+    return f"followed {told.get('changes', '?')} changes: {counts}{paused}"
+
+
+def _decisions(report: Mapping[str, Any]) -> rich.table.Table | None:
+    """Lay out how many sessions of each kind a dry run found."""
+    decisions = report.get("decisions")
+    if not isinstance(decisions, dict):
+        return None
+    table = rich.table.Table("decision", rich.table.Column("sessions", justify="right"))
+    for decision, count in decisions.items():
+        if count:
+            table.add_row(output.printable(str(decision)), output.printable(str(count)))
+    return table
+
+
+def _show_some(
+    report: Mapping[str, Any], name: str, counted: str, most: int, line: Callable[[Mapping[str, Any]], str], more: str
+) -> None:
+    """Print the first of many things, and how many more there are."""
     console = output.console()
-    problems = _objects(report, "problems")
-    for problem in problems[:PROBLEMS_SHOWN]:
-        console.print(output.printable(problem_line(problem)), soft_wrap=True)
-    count = report.get("problemCount", len(problems))
-    left = count - min(len(problems), PROBLEMS_SHOWN) if isinstance(count, int) else 0
-    if left > 0:
-        console.print(output.printable(f"and {left} more problems; {more}"), soft_wrap=True)
+    shown = _objects(report, name)[:most]
+    for thing in shown:
+        console.print(output.printable(line(thing)), soft_wrap=True)
+    count = report.get(counted, len(shown))
+    if isinstance(count, int) and count > len(shown):
+        console.print(output.printable(f"and {count - len(shown)} more {name}; {more}"), soft_wrap=True)
 
 
 def _show_kept(report: Mapping[str, Any]) -> None:
     names = report.get("kept")
     if not isinstance(names, list) or not names:
         return
-    keep = "1 thing is kept" if len(names) == 1 else f"{len(names)} things are kept"
-    text = f"{keep} that {'was' if len(names) == 1 else 'were'} set aside; see `sessionstore quarantine list`"
-    output.console().print(text, soft_wrap=True)
+    count = report.get("keptCount", len(names))
+    keep = "1 thing that was set aside is kept" if count == 1 else f"{count} things that were set aside are kept"
+    where = str(names[0]).rsplit("/", 2)[0]
+    hint = "; see `sessionstore quarantine list`" if where.startswith(f"{ROOT}/") else ""
+    output.console().print(output.printable(f"{keep} under {where}/{hint}"), soft_wrap=True)
 
 
 def _objects(report: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -140,7 +140,8 @@ async def _show_rows(store: Store, name: str, rows: str, as_json: bool) -> None:
 
 
 def _planned(row: Mapping[str, Any]) -> str:
-    return f"{row.get('decision', '?'):<11} {row.get('lines', '?'):>7} {row.get('agent')}/{row.get('key')}"
+    whose = f"{row.get('agent')}/{row.get('key', row.get('archive'))}"
+    return f"{row.get('decision', '?'):<11} {row.get('lines', '?'):>7} {whose}"
 
 
 async def _document(store: Store, name: str, rest: str) -> dict[str, Any] | None:

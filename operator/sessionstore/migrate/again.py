@@ -13,13 +13,11 @@ from sessionstore.migrate import beside, carry, kept_items, shelves, stored
 from sessionstore.migrate.archives import ArchiveCarrier
 from sessionstore.migrate.bounded import Room
 from sessionstore.migrate.carry import ATTEMPTS, Carried, Carrier
-from sessionstore.migrate.claims import Claims
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.items import SourceArchive, SourceSession
 from sessionstore.migrate.keeper import Keeper
 from sessionstore.migrate.kept import Kind, Shelf
 from sessionstore.migrate.kept_items import Wishes
-from sessionstore.migrate.ledger import Ledger
 from sessionstore.migrate.plan import Policy
 from sessionstore.migrate.rows import CONFLICT, NEW
 from sessionstore.migrate.shelves import Found, Place
@@ -55,7 +53,6 @@ class Retrier:
 
     store: Store
     policy: Policy
-    ledger: Ledger
     room: Room
 
     async def retry(self, place: Place, wishes: Wishes) -> Tried:
@@ -90,7 +87,7 @@ class Retrier:
         return await self._carrier(keeper, policy).carry(item, NEW)
 
     def _carrier(self, keeper: Keeper, policy: Policy) -> Carrier:
-        return Carrier(self.store, keeper, policy, self.room, Claims(self.store, keeper.source_name, self.ledger))
+        return Carrier(self.store, keeper, policy, self.room, claims=None)
 
     async def _put_in_place(self, found: Found, item: SourceSession | SourceArchive, keeper: Keeper) -> tuple[str, ...]:
         """Put what lost a conflict in the place of what won; that is kept first."""

@@ -30,6 +30,7 @@ from sessionstore.migrate.report import Plan, Proof, Report, Survey, problem_doc
 from sessionstore.migrate.run import Run
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.scratch import Scratch
+from sessionstore.sessions import clock
 from sessionstore.sessions.store import Store
 
 TOLD = 1000
@@ -178,7 +179,8 @@ def _told(ledger: Ledger, report: Report) -> Report:
 
 def _keep(keeper: Keeper, options: Options) -> Keep:
     async def keep(seen: Progress) -> None:
-        await _put(keeper, options.patience, "progress", seen.document())
+        # The time says when a run ended, and tells one that works on something long from one that was killed.
+        await _put(keeper, options.patience, "progress", {"at": clock.now_ms()} | seen.document())
 
     return keep
 
