@@ -93,8 +93,8 @@ class SourceError(Exception):
     """The source as a whole cannot be read: going on would take missing rights for missing sessions.
 
     Attributes:
-        reason: `PathNotFound`, `NotADirectory`, `NothingFound`, `PermissionDenied`, `SourceUnreadable`, `ScratchFull`,
-            `PackageMissing` or `SQLiteTooOld`.
+        reason: `PathNotFound`, `NotADirectory`, `NothingFound`, `PermissionDenied`, `SourceUnreadable`,
+            `SourceChanged`, `ScratchFull`, `PackageMissing` or `SQLiteTooOld`.
     """
 
     def __init__(self, reason: str, message: str) -> None:

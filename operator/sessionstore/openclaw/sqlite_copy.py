@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessionstore.openclaw.problems import Reason, Refused, SourceError
+from sessionstore.openclaw.problems import SourceError
 from sessionstore.openclaw.scratch import Scratch
-from sessionstore.openclaw.tree import Tree
+from sessionstore.openclaw.tree import Tree, printable
 
 LOG, JOURNAL = "-wal", "-journal"
 _ATTEMPTS = 5
@@ -59,8 +59,11 @@ def copy(source: Source, scratch: Scratch) -> Path:
         if _state(source) == before:
             return target
         remove(target)
-    detail = f"it changed while it was copied, {_ATTEMPTS} times; stop the gateway, and run again"
-    raise Refused(Reason.UNREADABLE, detail)
+    # Not set aside like a broken file: all sessions of an agent would be missing, for want of a quiet moment.
+    message = (
+        f"{printable(source.path)} changed while it was copied, {_ATTEMPTS} times; stop the gateway, and run again"
+    )
+    raise SourceError("SourceChanged", message)
 
 
 def remove(target: Path) -> None:
@@ -104,7 +107,7 @@ def _telling(source: Source, target: Path) -> Iterator[None]:
 def _no_room(source: Source, target: Path, needed: int, free: int) -> SourceError:
     return SourceError(
         "ScratchFull",
-        f"{source.path} is copied to be read: {needed} bytes, and {target.parent.parent} has {free} free; "
+        f"{printable(source.path)} is copied to be read: {needed} bytes, and {target.parent.parent} has {free} free; "
         "name a directory with more room by --scratch",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionstore.openclaw import sqlite_copy, sqlite_log
-from sessionstore.openclaw.problems import Reason, Refused
+from sessionstore.openclaw.problems import Reason, Refused, SourceError
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite_copy import LOG, Source
 from sessionstore.openclaw.tree import Tree
@@ -110,7 +110,7 @@ def _count(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
-def test_a_log_that_is_always_begun_anew_is_refused(
+def test_a_log_that_is_always_begun_anew_ends_the_run(
     source: Source, scratch: Scratch, writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunks = Source.chunks
@@ -123,9 +123,9 @@ def test_a_log_that_is_always_begun_anew_is_refused(
 
     monkeypatch.setattr(Source, "chunks", disturbed)
 
-    with pytest.raises(Refused, match="stop the gateway") as raised:
+    with pytest.raises(SourceError, match="stop the gateway") as raised:
         sqlite_copy.copy(source, scratch)
-    assert raised.value.reason is Reason.UNREADABLE
+    assert raised.value.reason == "SourceChanged"
     assert not any(path.is_file() for path in scratch.path().parent.iterdir())
 
 
