@@ -15,13 +15,21 @@ from tests.conftest import ROOT
 
 FIXTURE = ROOT / "tests" / "fixtures" / "openclaw" / "file-2026.7.1-2.tar.gz"
 """Written by OpenClaw 2026.7.1-2: 2 agents, 11 sessions, 26 lines, 3 archives."""
+CHARTS_FIXTURE = FIXTURE.with_name("charts-2026.5.28.tar.gz")
+"""Written by OpenClaw 2026.5.28 with the charts' `session.store`: 2 agents in one index, 16 lines, no archive. Its
+transcripts lie below `agents/`, as plain turns have it; paths of the machine were taken out of its trajectories."""
 HEADER = b'{"type":"session","version":3}'
 TURN = b'{"type":"message","id":"1"}'
 
 
-def unpack(target: Path) -> Path:
+def unpack_charts(target: Path) -> Path:
+    """Unpack the directory that OpenClaw made as the charts configure it."""
+    return unpack(target, CHARTS_FIXTURE)
+
+
+def unpack(target: Path, fixture: Path = FIXTURE) -> Path:
     """Unpack the real state directory."""
-    with tarfile.open(FIXTURE) as archive:
+    with tarfile.open(fixture) as archive:
         archive.extractall(target, filter="data")
     return target
 
@@ -193,6 +201,7 @@ LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
     "real files": unpack,
     "sessions.json": small,
     "session.store of charts": charts,
+    "real files of charts": unpack_charts,
     "session.store with a template": template,
     "rotated": rotated,
     "legacy root": legacy,

@@ -81,6 +81,14 @@ async def test_an_index_that_the_charts_configure_is_read_with_transcripts_of_tw
     assert found.layouts == ("session.store", "sessions.json")
 
 
+async def test_what_openclaw_wrote_as_the_charts_configure_it_is_read(tmp_path: Path, scratch: Scratch) -> None:
+    found = await read(states.unpack_charts(tmp_path / "state"), scratch)
+
+    lines = {name: len(lines) for name, lines in found.sessions.items()}
+    assert lines == {("main", "agent:main:main"): 10, ("work", "agent:work:main"): 6}
+    assert (found.archives, found.set_aside, found.problems, found.superseded) == ([], [], [], 0)
+
+
 async def test_the_charts_index_is_read_where_its_configuration_is_not(tmp_path: Path, scratch: Scratch) -> None:
     root = states.charts(tmp_path / "state")
     (root / "openclaw.json").unlink()
