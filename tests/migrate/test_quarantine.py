@@ -263,3 +263,19 @@ async def test_a_store_that_is_away_is_no_empty_list() -> None:
         done = Program("redis://127.0.0.1:1?keyspace=k&connect_timeout=0.2")(*words)
         assert done.returncode == 4, done
         assert done.stdout == b""
+
+
+async def test_a_store_of_files_leaves_what_is_set_aside_in_a_directory(state: State, tmp_path: Path) -> None:
+    state.session("bad", sessionId=None, lines=None)
+    words = ("migrate", state.root, "--source-name", "old", "--quarantine-dir")
+
+    refused = Program(f"file://{tmp_path}/store")(*words, state.root / "kept")
+    assert refused.returncode == 2 and b"a source is never written" in refused.stderr
+    done = Program(f"file://{tmp_path}/store")(*words, tmp_path / "kept")
+
+    assert done.returncode == 3, done
+    (raw,) = (tmp_path / "kept" / "old" / "quarantine").glob("main-bad.*.raw")
+    header = json.loads(raw.with_suffix(".json").read_bytes())
+    assert (header["reason"], header["bytes"]) == ("NoSessionId", raw.stat().st_size)
+    assert b"under %s/kept/old/" % str(tmp_path).encode() in done.stdout
+    assert not (state.root / "kept").exists()

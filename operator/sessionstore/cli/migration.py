@@ -148,6 +148,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
             return await pipeline.migrate(place.source, place.store, place.scratch, its, place.watch)
         return await following.carry_out(place, its, fence, follow=follow)
 
+    _check_outside(quarantine_dir, source)
     following.check(source, follows=follow or fence is not None)
     try:
         named = tuple(sources.names_of(source, names))
@@ -198,6 +199,16 @@ def _target(url: str | None, texts: tuple[str, ...]) -> SessionStorage:
         if target.backend == "file" and target.directory().is_dir() and _is_same(target.directory(), Path(text)):
             raise ConfigurationError(f"{text} would be its own store; name another one with a URL, or --store")
     return target
+
+
+def _check_outside(directory: Path | None, texts: tuple[str, ...]) -> None:
+    """Refuse to keep anything in a source: it is never written. Raises: click.BadParameter."""
+    for text in texts:
+        if directory and not sources.is_store(text) and directory.resolve().is_relative_to(Path(text).resolve()):
+            raise click.BadParameter(
+                f"{directory} lies in {text}, and a source is never written; name another one",
+                param_hint="--quarantine-dir",
+            )
 
 
 def _is_same(directory: Path, other: Path) -> bool:
