@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from . import machine
 
@@ -31,7 +32,9 @@ def _extras(*names: str) -> list[str]:
     [
         pytest.param("build.txt", PROJECT["build-system"]["requires"], id="what builds the package"),
         pytest.param(
-            "operator.txt", _extras("redis", "mongodb", "encryption", "operator", "console"), id="what the image runs"
+            "operator.txt",
+            _extras("redis", "mongodb", "encryption", "operator", "console", "migration"),
+            id="what the image runs",
         ),
         pytest.param("test.txt", [*_extras(*EXTRAS), *GROUPS["test"]], id="what the tests need"),
         pytest.param("lint.txt", GROUPS["lint"], id="what lint needs"),
@@ -51,5 +54,5 @@ def test_a_lock_names_no_index(lock: str) -> None:
 
 
 def _holds(locked: dict[str, str], requirement: Requirement) -> bool:
-    version = locked.get(requirement.name.lower())
+    version = locked.get(canonicalize_name(requirement.name))
     return version is not None and requirement.specifier.contains(version)
