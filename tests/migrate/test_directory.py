@@ -105,3 +105,15 @@ async def test_an_archive_whose_name_no_store_takes_is_set_aside_with_its_bytes(
         assert isinstance(item, SetAside) and item.is_archive
         assert (item.problem.reason, b"".join(item.blob.chunks())) == (Reason.INVALID_KEY, HEADER + b"\n" + TURN[:9])
         assert item.blob.size == len(HEADER) + 10
+
+
+async def test_a_pass_that_was_not_finished_tells_nothing_of_orphans(state: State, scratch: Scratch) -> None:
+    state.session("a")
+    state.session("b")
+    with open_directory(state.root, scratch) as source:
+        unfinished = source.sessions()
+        await anext(unfinished)
+        await unfinished.aclose()  # type: ignore[attr-defined]
+
+        assert await _archives(source) == []
+        assert await _sessions(source) == {"a": [HEADER], "b": [HEADER]}

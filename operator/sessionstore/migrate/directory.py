@@ -105,6 +105,7 @@ class DirectorySource:
         self._tree.refresh()
         named, seen = self._scratch.names(), self._scratch.names()
         superseded = 0
+        over: Names | None = named
         try:
             for index, is_shared in self._indexes():
                 for found in _entries(index):
@@ -119,11 +120,12 @@ class DirectorySource:
                         if name:
                             seen.add(name)
                     yield item
+            # A pass that was not finished tells nothing of the transcripts that no session has.
+            over, self._named, self._superseded = self._named, named, superseded
         finally:
             seen.close()
-        if self._named is not None:
-            self._named.close()
-        self._named, self._superseded = named, superseded
+            if over is not None:
+                over.close()
 
     def _indexes(self) -> Iterator[tuple[Index, bool]]:
         """Go through the indexes; whether another one may have the same sessions."""
