@@ -22,6 +22,8 @@ from tests.fuzz import busy, carrying, opened
 from tests.fuzz.mutants import Mutant
 from tests.fuzz.site import DATABASE, MAX_FILE_BYTES, Known, Site
 
+CONFIGURATION, STAMP = "openclaw.json", "state.json"
+"""What says where and how others are read."""
 _LINES_FILE = re.compile(r".+\.jsonl(\.(reset|deleted|bak)\.\d[\dTZ:.\-]*)?", re.DOTALL)
 _NO_CONVERSATION = re.compile(
     r".+\.(trajectory\.jsonl.*|trajectory-path\.json|checkpoint\.[0-9a-f-]{36}\.jsonl|tmp|lock)", re.DOTALL
@@ -158,15 +160,28 @@ def _check_sessions(mutant: Mutant, report: Report, held: Held) -> None:
     texts = _texts(mutant.site.root)
     for known in mutant.site.sessions:
         found = held.sessions.get(known.key)
-        if mutant.touch.spares(known):
+        if mutant.touch.spares(known) and not _is_steered(mutant, known):
             assert found is not None, f"{known.key} was not touched, and is not there"
             assert found[:2] == (known.raw, known.lines), f"{known.key} was not touched, and is another one"
         elif found is None and not _is_told(known, report) and known.raw not in held.documents:
             is_carried = any(raw == known.raw for raw, _, _ in held.sessions.values())
-            assert is_carried or not _is_somewhere(known.raw, texts, report), f"{known.key} is lost, and nobody says so"
+            is_lost = not is_carried and _is_somewhere(known.raw, texts, report)
+            assert not is_lost or _is_configured(mutant, *known.indexes), f"{known.key} is lost, and nobody says so"
     for key, (raw, _, _) in held.sessions.items():
         is_there = any(raw in text or text.startswith(DATABASE) for text in texts.values())
         assert is_there, f"{key} has an entry that no file has"
+
+
+def _is_steered(mutant: Mutant, known: Known) -> bool:
+    """Tell whether another file that was touched says how, or whether, this session is read."""
+    stamps = [path.removesuffix(STAMP) for path in mutant.touch.paths if path.endswith(f"/{STAMP}")]
+    is_stamped = any(name.startswith(stamp) for name in known.indexes for stamp in stamps)
+    return is_stamped or CONFIGURATION in mutant.touch.paths
+
+
+def _is_configured(mutant: Mutant, *names: str) -> bool:
+    """Tell whether only a configuration, which was touched, leads to these files."""
+    return CONFIGURATION in mutant.touch.paths and not any(name.startswith("agents/") for name in names)
 
 
 def _is_told(known: Known, report: Report) -> bool:
@@ -192,7 +207,7 @@ def _check_lines(mutant: Mutant, report: Report, held: Held) -> None:
     told = {problem.path for problem in report.problems if problem.reason not in _CARRIED_AS_IT_IS}
     here: Counter[bytes] = Counter()
     for name, path in _conversations(mutant.site):
-        if not _is_below(name, told):
+        if not _is_below(name, told) and not _is_configured(mutant, name):
             here.update(_split(path.read_bytes()))
     there = held.lines()
     for line, count in here.items():
