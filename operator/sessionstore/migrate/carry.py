@@ -18,7 +18,7 @@ from sessionstore.migrate.items import SourceSession
 from sessionstore.migrate.keeper import Keeper, torn_problem
 from sessionstore.migrate.plan import Action, Decision, Policy, Sides, Standing
 from sessionstore.migrate.report import Account, Accounts
-from sessionstore.migrate.rows import CONFLICT, NEW, PRESENT, Intent, name_of
+from sessionstore.migrate.rows import CONFLICT, NEW, PRESENT, Ending, Intent, mark_of, name_of
 from sessionstore.migrate.stored import Taken
 from sessionstore.openclaw import rawjson
 from sessionstore.openclaw.blob import Held
@@ -44,6 +44,18 @@ class Look:
     def common(self) -> int:
         """How many lines need not be copied."""
         return self.sides.common if self.sides else 0
+
+    def is_as_left(self, session: SourceSession, left: bytes | None, intent: Intent) -> bool:
+        """Tell whether the store's side is what an earlier run of ours made of this source, and nobody else's.
+
+        That is what its mark says; or, where a run was killed that was replacing it, that our entry is in place and
+        nothing has moved since. A session of which the lines are not there any more says nothing of what they were.
+        """
+        if self.held is None or self.sides is None or session.lines is None:
+            return False
+        is_planned = intent.ending is Ending.MIGRATED and intent is not NEW
+        is_half_done = is_planned and self.sides.entry_same and self.sides.moved_ms <= self.sides.here_ms
+        return left is not None and (mark_of(self.held) == left or is_half_done)
 
     @property
     def revision(self) -> int:
@@ -105,11 +117,12 @@ class Carrier:
     room: Room
     claims: Claims | None
 
-    async def carry(self, session: SourceSession, intent: Intent) -> Carried:
+    async def carry(self, session: SourceSession, intent: Intent, left: bytes | None = None) -> Carried:
         """Bring a session into the store. Raises: Unavailable, MigrationError, InvalidKey, InvalidEntry.
 
         Args:
             intent: what was planned, before this or an interrupted run wrote anything.
+            left: the mark of what an earlier run has left in the store, where one did.
         """
         if intent is NEW:
             try:
@@ -117,7 +130,7 @@ class Carrier:
             except Conflict:
                 # An earlier attempt of ours may have made it, or somebody else.
                 pass
-        return await self._settle(session, intent)
+        return await self._settle(session, intent, left)
 
     async def _create(self, session: SourceSession) -> Carried:
         """Make a session that is not there. Raises: Conflict where it is."""
@@ -137,13 +150,14 @@ class Carrier:
             made = await self.store.set(session.key, session.entry, expected=made.revision + appended)
         return await self._carried(session, Look(made, None, taken.lines, taken.torn), NEW, [])
 
-    async def _settle(self, session: SourceSession, intent: Intent) -> Carried:
+    async def _settle(self, session: SourceSession, intent: Intent, left: bytes | None) -> Carried:
         kept: list[str] = []
         settled: Decision | None = None
         for _ in range(ATTEMPTS):
             look = await look_at(self.store, session, self.room)
             was_conflict = settled is not None or intent == CONFLICT
-            decision = plan.decide(look.sides, self.policy, was_conflict=was_conflict)
+            is_ours = self.keeper.can_keep and look.is_as_left(session, left, intent)
+            decision = plan.decide(look.sides, self.policy, was_conflict=was_conflict, is_ours=is_ours)
             if decision.standing is Standing.CONFLICT:
                 settled = decision
             kept += await self._keep_superseded(session, look, decision)
@@ -164,6 +178,8 @@ class Carrier:
         """
         if look.held is None or not _differ_beyond_time(session.entry, look.held.entry):
             return []
+        if decision.action is Action.REPLACE:
+            return []  # All of it is kept.
         if decision.standing is Standing.NEWER_HERE:
             return [await self.keeper.keep_entry("store", session.key, look.held.entry)]
         if decision.standing is Standing.NEWER_THERE:

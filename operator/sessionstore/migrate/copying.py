@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sessionstore.migrate import bounded, rows
+from sessionstore.migrate import bounded, rows, vanished
 from sessionstore.migrate import run as runs
 from sessionstore.migrate.archives import ArchiveCarrier, mark
 from sessionstore.migrate.carry import Carried, Carrier
 from sessionstore.migrate.claims import Claims
 from sessionstore.migrate.items import Item, SetAside, SourceArchive, SourceSession
 from sessionstore.migrate.ledger import EXCUSED, MOVING
-from sessionstore.migrate.report import Account, Accounts
+from sessionstore.migrate.report import Account, Accounts, Survey
 from sessionstore.migrate.rows import NEW, PRESENT, Facts, Intent, Row, name_of
 from sessionstore.migrate.run import Run
 from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 from sessionstore.sessions.record import Session
 
 
-async def copy(run: Run) -> Accounts:
+async def copy(run: Run, seen: Survey) -> Accounts:
     """Copy all of a source. Raises: Unavailable, SourceError, MigrationError; what was copied until then stays."""
     copier = _Copier(run)
     await bounded.for_each(bounded.groups(run.items(), runs.size_of), copier.copy)
+    if run.journal.follows_live and not run.is_live and not seen.quarantined:
+        await vanished.drop(run)
     await run.journal.flush(run.ledger)
     return copier.accounts
 
@@ -72,7 +74,8 @@ class _Copier:
             return row.facts.bytes
         facts = self._run.ledger.facts(name)
         stamp = item.lines.stamp if item.lines else None
-        carried = await self._run.patience.of(lambda: self._carry(item, self._intent(item, row)))
+        left = self._run.left(name)
+        carried = await self._run.patience.of(lambda: self._carry(item, self._intent(item, row), left))
         self._take(carried)
         if carried.is_excused:
             self._run.ledger.flag(EXCUSED, name)
@@ -96,10 +99,10 @@ class _Copier:
     def _intent(self, item: SourceSession | SourceArchive, row: Row | None) -> Intent:
         return self._run.ledger.intent(name_of(item)) or (PRESENT if row else NEW)
 
-    async def _carry(self, item: SourceSession | SourceArchive, intent: Intent) -> Carried:
+    async def _carry(self, item: SourceSession | SourceArchive, intent: Intent, left: bytes | None) -> Carried:
         try:
             if isinstance(item, SourceSession):
-                return await self._sessions.carry(item, intent)
+                return await self._sessions.carry(item, intent, left)
             if not self._run.has_archives:
                 return Carried(Accounts(archives=Account(quarantined=1)), is_excused=True)
             return await self._archives.carry(item, intent)

@@ -45,6 +45,7 @@ class Head:
         proven: the last run that came to its end; rows up to it need no proof.
         source: what the rows were made from; the run of another source is not gone on with.
         first: the first document that counts.
+        is_live: the last run that came to its end was one over a source that changed meanwhile.
     """
 
     epoch: str
@@ -52,6 +53,7 @@ class Head:
     proven: int = 0
     source: str = ""
     first: int = 0
+    is_live: bool = False
 
 
 class Journal:
@@ -65,6 +67,8 @@ class Journal:
         self._flushed_at = time.monotonic()
         self.goes_on = False
         """Whether this run goes on with one that was killed."""
+        self.follows_live = False
+        """Whether this run goes on where one ended that copied this very source while a gateway wrote to it."""
 
     @property
     def run(self) -> int:
@@ -85,6 +89,7 @@ class Journal:
             self._take(ledger, rows)
             self._next += 1
         self.goes_on = head.run > head.proven and head.source == self._source
+        self.follows_live = head.is_live and head.source == self._source
         if not self.goes_on:
             ledger.forget_intents()
             self._head = replace(head, run=max(self._newest_run, head.run) + 1, source=self._source)
@@ -113,13 +118,14 @@ class Journal:
             ledger.learn(rows)
             await self._write(list(map(_row_line, rows)))
 
-    async def finish(self, ledger: Ledger) -> None:
+    async def finish(self, ledger: Ledger, *, is_live: bool = False) -> None:
         """Say that all rows are proven. Where most of what was written is superseded, the rest is written anew."""
         old = range(self._head.first, self._next)
         is_long = self._written > 2 * ledger.count_rows() + SPARE
         if is_long:
             await self._write_all(map(_row_line, ledger.rows()))
-        self._head = replace(self._head, proven=self.run, first=old.stop if is_long else old.start)
+        first = old.stop if is_long else old.start
+        self._head = replace(self._head, proven=self.run, first=first, is_live=is_live)
         await self._put_head()
         for number in old if is_long else ():
             await self._delete(f"ledger/{number}")

@@ -79,6 +79,14 @@ class Ledger:
         query = "SELECT known.* FROM known JOIN items USING (kind, agent, name)"
         return map(_row, self._database.cursor().execute(query))
 
+    def gone(self, kind: str) -> Iterator[Row]:
+        """Go through what is known of things that the source has not any more."""
+        self._write_facts()
+        query = (
+            "SELECT known.* FROM known LEFT JOIN items USING (kind, agent, name) WHERE items.kind IS NULL AND kind=?"
+        )
+        return map(_row, self._database.cursor().execute(query, (kind,)))
+
     def known_names(self, kind: str) -> Iterator[Name]:
         """Go through the names of all things of one kind that are known."""
         query = "SELECT kind, agent, name FROM known WHERE kind=?"

@@ -123,7 +123,7 @@ async def _carry_out(run: Run, seen: Survey, options: Options) -> Report:
         planning.check_conflicts(run, await planning.make(run, seen))
     await run.journal.begin(run.ledger)
     await run.meter.enter("Copy")
-    accounts = await copying.copy(run)
+    accounts = await copying.copy(run, seen)
     await run.meter.enter("Verify")
     proof = await proving.prove(run, seen)
     _note_unkept(run, seen)
@@ -143,7 +143,7 @@ async def _end(run: Run, report: Report) -> None:
         # Something is not as a row says: the next run is to look at everything.
         await run.journal.drop()
     else:
-        await run.journal.finish(run.ledger)
+        await run.journal.finish(run.ledger, is_live=run.is_live)
     await run.meter.enter("Done")
 
 

@@ -7,6 +7,7 @@ How two sides can stand, seen from the source:
     the same                 the same                       the same           Same
     a part of ours           its lines begin ours           the same or older  NewerHere    append, set
     ours and more            our lines begin its            the same or newer  NewerThere   nothing
+    anything else, and it is what an earlier run of ours has left              NewerHere    replace
     anything else                                                              Conflict     the policy decides
 """
 
@@ -84,16 +85,20 @@ class Decision:
     action: Action
 
 
-def decide(sides: Sides | None, policy: Policy, *, was_conflict: bool = False) -> Decision:
+def decide(sides: Sides | None, policy: Policy, *, was_conflict: bool = False, is_ours: bool = False) -> Decision:
     """Decide about a session.
 
     Args:
         sides: None where the store has none.
         was_conflict: the two went apart before we, or an interrupted run of ours, wrote anything.
+        is_ours: nobody has touched the store's side since an earlier run of ours made it of this source.
     """
     if sides is None:
         return Decision(Standing.NEW, Action.CREATE)
     standing = Standing.CONFLICT if was_conflict and _is_half_replaced(sides) else _standing(sides)
+    if standing is Standing.CONFLICT and is_ours:
+        # A gateway that was copied while it ran has reset the session since, say: there is one side, and two states.
+        return Decision(Standing.NEWER_HERE, Action.REPLACE)
     if standing is Standing.CONFLICT:
         return Decision(standing, _settle(sides, policy))
     return Decision(standing, _ACTIONS.get(standing) or _same(sides))

@@ -132,7 +132,8 @@ class _Planner:
             standing = (await archives.look_at(run.store, item, run.room)).standing
             return standing, plan.archive_intent(standing)
         look = await carry.look_at(run.store, item, run.room)
-        decision = plan.decide(look.sides, run.policy)
+        is_ours = run.keeper.can_keep and look.is_as_left(item, run.left(name_of(item)), NEW)
+        decision = plan.decide(look.sides, run.policy, is_ours=is_ours)
         return decision.standing, plan.intent(decision, look.common)
 
     def _note(self, facts: Facts, standing: Standing, intent: Intent) -> None:

@@ -73,6 +73,14 @@ class Run:
             return None
         return row if row.holds_for(rows.entry_hash(item), item.lines.stamp) else None
 
+    def left(self, name: Name) -> bytes | None:
+        """Return the mark of what a copy of the source in use left in the store; None where there was no such copy.
+
+        What the gateway has made of a session since is no other side of it, but a later state of the same.
+        """
+        row = self.ledger.known(name) if self.journal.follows_live else None
+        return row.mark if row else None
+
     def known(self, facts: Facts) -> Row | None:
         """Return the same for what Inspect found."""
         row = self.ledger.known(facts.name)

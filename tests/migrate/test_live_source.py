@@ -1,0 +1,132 @@
+"""What a gateway does to its sessions between the copy that is made while it runs and the one that ends it.
+
+There is one side then, in two states: the store has the later one in the end, whatever the policy for two sides is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from sessionstore.migrate import pipeline
+from sessionstore.migrate.patience import Patience
+from sessionstore.migrate.plan import Policy
+from sessionstore.migrate.report import Report
+from sessionstore.openclaw import files
+from sessionstore.sessions.memory import MemoryStore
+from sessionstore.sessions.record import SessionKey
+from tests.migrate import conftest
+from tests.migrate.states import HEADER, TURN, State
+
+NEWER = 1_800_000_000_000
+A, B = SessionKey("main", "a"), SessionKey("main", "b")
+POLICIES = pytest.mark.parametrize("policy", list(Policy))
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust the stamp of a file however new it is: what is written here is not written twice in a tick."""
+    monkeypatch.setattr(files, "_SETTLED_NS", -(10**12))
+
+
+async def _migrate(
+    state: State, store: MemoryStore, *, is_live: bool = False, policy: Policy = Policy.NEWEST
+) -> Report:
+    options = pipeline.Options("s", Patience(0), policy, is_live=is_live, origin="here")
+    return await conftest.migrate(state.root, store, options, lambda seen: None)
+
+
+async def _lines(store: MemoryStore, key: SessionKey) -> list[bytes]:
+    found = await store.read(key)
+    return [] if found is None else list(found.lines)
+
+
+def _reset(state: State) -> None:
+    (state.folder / "id-0.jsonl").rename(state.folder / "id-0.jsonl.reset.2026-11-20T10-07-57.629Z")
+    state.session("a", lines=TURN + b"\n", sessionId="after", updatedAt=NEWER)
+
+
+def _compact(state: State) -> None:
+    state.session("a", lines=TURN + b"\n", sessionId="id-0", updatedAt=NEWER)
+
+
+def _set_without_a_time(state: State) -> None:
+    state.session("a", lines=HEADER + b"\n", sessionId="id-0", updatedAt=1_700_000_000_000, model="another")
+
+
+def _delete(state: State, key: str) -> None:
+    del state.entries[key]
+    state.index(json.dumps(state.entries).encode())
+
+
+@POLICIES
+@pytest.mark.parametrize("change", [_reset, _compact, _set_without_a_time])
+async def test_what_the_gateway_made_of_a_session_is_no_conflict(
+    state: State, policy: Policy, change: Callable[[State], None]
+) -> None:
+    state.session("a", lines=HEADER + b"\n", sessionId="id-0")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True, policy=policy)
+    change(state)
+
+    report = await _migrate(state, store, policy=policy)
+
+    assert report.outcome == "Verified" and report.accounts is not None
+    assert report.accounts.sessions.conflicts == 0
+    assert report.proof is not None and report.proof.source_digest == report.proof.store_digest
+
+
+@POLICIES
+async def test_a_session_that_the_gateway_deleted_does_not_come_back(state: State, policy: Policy) -> None:
+    state.session("a")
+    state.session("b")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True, policy=policy)
+    _delete(state, "a")
+
+    report = await _migrate(state, store, policy=policy)
+
+    assert report.outcome == "Verified"
+    assert await store.get(A) is None and await store.get(B) is not None
+    (kept,) = report.kept
+    assert json.loads((await store.get_document(kept) or b"").split(b"\n")[0])["key"] == "a"
+
+
+async def test_a_session_that_is_used_in_the_store_already_stays(state: State) -> None:
+    state.session("a")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True)
+    await store.append(A, [TURN])
+    _delete(state, "a")
+    state.session("b")
+
+    await _migrate(state, store)
+
+    assert TURN in await _lines(store, A)
+
+
+async def test_what_is_set_aside_is_not_gone(state: State) -> None:
+    state.session("a")
+    state.session("b")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True)
+    state.index(json.dumps({**state.entries, "a": 7}).encode())
+
+    await _migrate(state, store)
+
+    assert await store.get(A) is not None
+
+
+async def test_a_session_that_is_gone_long_after_the_cutover_stays(state: State) -> None:
+    state.session("a")
+    state.session("b")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True)
+    await _migrate(state, store)
+    _delete(state, "a")
+
+    await _migrate(state, store)
+
+    assert await store.get(A) is not None
