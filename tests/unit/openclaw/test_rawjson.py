@@ -206,6 +206,15 @@ def test_the_canonical_form_does_not_depend_on_layout_or_order(value: dict[str, 
     assert rawjson.canonical(rawjson.dump(value)) == rawjson.canonical(json.dumps(turned, indent=3).encode())
 
 
+@hypothesis.given(OBJECTS, strategies.sampled_from([-0.0, 1.5, 2**80, "-0", "2026-01-05", -7]))
+def test_the_quick_way_to_the_canonical_form_is_the_long_way(value: dict[str, object], number: object) -> None:
+    raw = rawjson.dump(value | {"number": number})
+    # An escape, which only the long way takes, somewhere else in the text.
+    longer = rawjson.dump(value | {"number": number, "zzz~": "\n"})
+
+    assert rawjson.canonical(longer).replace(b',"zzz~":"\\u000a"', b"") == rawjson.canonical(raw)
+
+
 @hypothesis.given(OBJECTS)
 def test_layout_is_json_stringify_s_and_is_undone_by_compact(value: dict[str, object]) -> None:
     raw = rawjson.dump(value)
