@@ -52,7 +52,7 @@ class Ledger:
         self._database = scratch.database()
         self._database.executescript(_TABLES)
         self._database.execute("BEGIN")
-        self._has_known = False
+        self._has_known = self._has_intents = False
         self._facts: list[tuple[object, ...]] = []
         self._digests: list[tuple[str, bytes]] = []
         self._decisions: list[tuple[object, ...]] = []
@@ -152,12 +152,15 @@ class Ledger:
 
     def intend(self, name: Name, intent: Intent) -> None:
         """Note what is planned for a thing; what is not noted is new."""
+        self._has_intents = True
         self._intents.append((*name, intent.ending.value, intent.common))
         if len(self._intents) >= _PENDING:
             self._write_intents()
 
     def intent(self, name: Name) -> Intent | None:
         """Return what is planned for a thing; None where nothing was noted."""
+        if not self._has_intents:
+            return None
         self._write_intents()
         values = self._one("SELECT ending, common FROM planned WHERE kind=? AND agent=? AND name=?", name)
         return Intent(Ending(values[0]), values[1]) if values else None

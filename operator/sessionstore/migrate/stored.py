@@ -6,14 +6,13 @@ lines are equal.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sessionstore.migrate.bounded import Room
 from sessionstore.migrate.items import Lines
 from sessionstore.openclaw.problems import Refused
-from sessionstore.openclaw.transcript import Batch, Line
+from sessionstore.openclaw.transcript import Line
 from sessionstore.sessions.record import SessionKey
 from sessionstore.sessions.store import Store
 
@@ -77,24 +76,21 @@ async def whole(lines: Lines | None, room: Room, taken: Taken | None = None) -> 
     """
     if lines is None:
         return
-    with contextlib.suppress(Refused):
-        async for batch in _roomy(lines, room):
+    held = 0
+    # One generator and not one for each concern: it is gone through for every transcript, three times in a run.
+    try:
+        await room.wait()
+        async for batch in lines.batches():
+            held = room.take(sum(map(len, batch.lines)))
             if taken:
                 taken.lines += len(batch.lines)
                 taken.torn = batch.torn
             if batch.lines:
                 yield batch.lines
-
-
-async def _roomy(lines: Lines, room: Room) -> AsyncIterator[Batch]:
-    held = 0
-    try:
-        await room.wait()
-        async for batch in lines.batches():
-            held = room.take(sum(map(len, batch.lines)))
-            yield batch
             held = room.give_back(held)
             await room.wait()
+    except Refused:
+        pass
     finally:
         room.give_back(held)
 
