@@ -17,7 +17,7 @@ from sessionstore.migrate.items import SetAside, Source, SourceArchive, SourceSe
 from sessionstore.migrate.report import Mismatch
 from sessionstore.openclaw.problems import Refused
 from sessionstore.sessions.digest import SessionDigest
-from sessionstore.sessions.record import Session
+from sessionstore.sessions.record import Session, Transcript
 
 MISMATCHES_KEPT = 100
 
@@ -77,12 +77,13 @@ class Prover:
         return self._proof
 
     async def _sessions(self, group: Sequence[SourceSession]) -> None:
-        held = {session.key: session for session in await self._reading.sessions([item.key for item in group])}
+        sessions = await self._reading.sessions([item.key for item in group])
+        held = {session.key: (session, first) for session, first in await self._reading.load(sessions)}
         for item in group:
-            await self._session(item, held.get(item.key))
+            await self._session(item, *held.get(item.key, (None, None)))
             self._watch()
 
-    async def _session(self, item: SourceSession, held: Session | None) -> None:
+    async def _session(self, item: SourceSession, held: Session | None, first: Transcript | None) -> None:
         key = item.key
         row = self._exported.session(key)
         entry = self._target.entry_of(held) if held else None
@@ -93,7 +94,6 @@ class Prover:
         here = await _digest(SessionDigest.of_session(key, item.entry.raw), _lines_of(item.lines))
         there = SessionDigest.of_session(key, entry.raw)
         try:
-            first = (await self._reading.first_lines([held]))[0]
             await _digest(there, self._reading.lines(held, first))
         except Moved:
             self._moved(item, is_known=True)

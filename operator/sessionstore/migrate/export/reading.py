@@ -14,12 +14,17 @@ from sessionstore.migrate.patience import Patience
 from sessionstore.sessions.record import ArchiveInfo, Changes, Session, SessionInfo, SessionKey, Transcript
 from sessionstore.sessions.store import Capability, Store, iterate
 
-GROUP = 8
+GROUP = 32
 """Sessions that are read at a time; of each of them a first slice of lines is held."""
+GROUP_BYTES = 8 * 1024 * 1024
+"""About what those slices may hold together."""
 SLICE_BYTES = 1024 * 1024
 SLICE_LINES = 1000
 _FIRST_GUESS_BYTES = 32 * 1024
 """Of a line, before any was seen. So the first slices are short: some transcripts hold images."""
+
+
+Loaded = list[tuple[Session, Transcript | None]]
 
 
 class Moved(Exception):
@@ -32,9 +37,9 @@ class _Pace:
 
     line_bytes: float = _FIRST_GUESS_BYTES
 
-    def count(self) -> int:
-        """Return how many lines to ask for."""
-        return max(1, min(SLICE_LINES, int(SLICE_BYTES / self.line_bytes)))
+    def count(self, size: int = SLICE_BYTES) -> int:
+        """Return how many lines to ask for, so that they have about `size` bytes."""
+        return max(1, min(SLICE_LINES, int(size / self.line_bytes)))
 
     def saw(self, lines: Sequence[bytes]) -> None:
         """Take note of lines that were read."""
@@ -82,6 +87,24 @@ class Reading:
         if group:
             yield await self.sessions(group)
 
+    async def loaded(self) -> AsyncIterator[Loaded]:
+        """Go through all sessions with their first lines; the next ones are asked for while these are dealt with."""
+        ahead: asyncio.Task[Loaded] | None = None
+        try:
+            async for group in self.groups():
+                behind, ahead = ahead, asyncio.create_task(self.load(group))
+                if behind is not None:
+                    yield await behind
+            if ahead is not None:
+                yield await ahead
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    async def load(self, group: Sequence[Session]) -> Loaded:
+        """Return sessions with their first lines."""
+        return list(zip(group, await self.first_lines(group), strict=True))
+
     async def sessions(self, keys: Sequence[SessionKey]) -> list[Session]:
         """Return those sessions that are there."""
         found = await self._patience.of(lambda: self.store.get_many(keys))
@@ -89,7 +112,7 @@ class Reading:
 
     async def first_lines(self, sessions: Sequence[Session]) -> list[Transcript | None]:
         """Return the beginning of each session's transcript."""
-        count = self._pace.count()
+        count = self._pace.count(GROUP_BYTES // GROUP)
         found = await asyncio.gather(*(self._slice(session, 0, count) for session in sessions))
         for part in found:
             self._pace.saw(part.lines if part else ())

@@ -59,6 +59,7 @@ class Staging:
         self.owner = owner
         self.home = root / f"{PREFIX}{run}"
         self.files = self.home / "files"
+        self._made: dict[str, Path] = {}
 
     def folder(self, path: str, like: Path | None = None) -> Path:
         """Make the directory `path` of what is to be put in place, and those above it.
@@ -66,15 +67,19 @@ class Staging:
         Args:
             like: an existing directory whose mode it takes; else it is for its owner alone.
         """
+        made = self._made.get(path) or self._make(path)
+        if like is not None:
+            made.chmod(stat.S_IMODE(like.stat().st_mode))
+        return made
+
+    def _make(self, path: str) -> Path:
         made = self.files
         for name in Path(path).parts:
             made /= name
             with contextlib.suppress(FileExistsError):
                 made.mkdir(0o700)
-                self._own(made)
-        if like is not None:
-            made.chmod(stat.S_IMODE(like.stat().st_mode))
-        return made
+                self.own(made)
+        return self._made.setdefault(path, made)
 
     @contextlib.contextmanager
     def file(self, path: Path) -> Iterator[BinaryIO]:
@@ -115,10 +120,7 @@ class Staging:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def own(self, path: Path) -> None:
-        """Give a directory that was made outside of the staging to the owner."""
-        self._own(path)
-
-    def _own(self, path: Path) -> None:
+        """Give a directory to the owner."""
         if self.owner:
             os.chown(path, self.owner.uid, self.owner.gid, follow_symlinks=False)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 from sessionstore.migrate.export.catalogue import ARCHIVE, SESSION, Catalogue, Row
-from sessionstore.migrate.export.reading import GROUP, Moved, Reading
+from sessionstore.migrate.export.reading import GROUP, Loaded, Moved, Reading
 from sessionstore.migrate.export.target import Lines, Target
 from sessionstore.sessions.digest import SessionDigest
 from sessionstore.sessions.exceptions import FeedLost
@@ -30,8 +30,8 @@ class Writer:
     async def write(self) -> None:
         """Write everything but what is written at the end. Raises: Unavailable, Unreadable, OSError."""
         self._cursor = await self._reading.position()
-        async for group in self._reading.groups():
-            await self._put_all(group)
+        async for loaded in self._reading.loaded():
+            await self._put_all(loaded)
         async for info in self._reading.archives():
             await self._put_archive(info.agent, info.name)
         await self._settle()
@@ -93,11 +93,10 @@ class Writer:
             found = await self._reading.sessions(group)
             for key in set(group) - {session.key for session in found}:
                 self._drop(key)
-            await self._put_all(found)
+            await self._put_all(await self._reading.load(found))
 
-    async def _put_all(self, group: Sequence[Session]) -> None:
-        firsts = await self._reading.first_lines(group)
-        for session, first in zip(group, firsts, strict=True):
+    async def _put_all(self, loaded: Loaded) -> None:
+        for session, first in loaded:
             await self._put(session, first)
             self._watch()
 
