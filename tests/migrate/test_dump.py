@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore.migrate import dump
+from sessionstore.migrate import dump, dump_records
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.export import run as export
 from sessionstore.migrate.export.report import Exported
@@ -85,6 +85,32 @@ async def test_everything_comes_back_as_it_was(store: Store, path: Path, scratch
     assert sessions[SessionKey("work", "bare")].lines is None
     archives = {item.name: await _lines(item) async for item in source.archives() if isinstance(item, SourceArchive)}
     assert archives == {"gone.jsonl.reset.2026-11-20T10-07-57.629Z": [b"a", b"\xff"], "empty.jsonl": []}
+
+
+def test_a_dump_is_a_source_like_any_other(real: Path, path: Path, url: str, tmp_path: Path) -> None:
+    run("migrate", real, "--to", url)
+    exported = run("export", url, "--to", path, "--format", "jsonl").document
+
+    looked = run("inspect", path)
+    filled = run("migrate", path, "--to", f"directory://{tmp_path}/other")
+    piped = subprocess.run(
+        command("migrate", "-", "--to", f"directory://{tmp_path}/third", "--json"),
+        input=path.read_bytes(), capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    verified = run("verify", path, "--against", url)
+
+    for document in (looked.document, filled.document, json.loads(piped.stdout), verified.document):
+        assert (document["digest"], document["sessions"], document["archives"]) == (exported["digest"], 11, 3)
+        assert (document["layouts"], document["problems"]) == (["jsonl"], [])
+    assert (filled.document["migrated"], filled.document["storeDigest"]) == (11, exported["digest"])
+
+
+def test_a_damaged_dump_ends_a_migration_before_it_begins(path: Path, url: str) -> None:
+    path.write_bytes(dump_records.header())
+
+    answer = run("migrate", path, "--to", url)
+
+    assert (answer.status, answer.document["reason"]) == (1, "DamagedDump")
 
 
 def test_a_dump_to_standard_output_is_the_same_dump(real: Path, path: Path, url: str) -> None:

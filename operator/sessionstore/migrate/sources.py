@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sessionstore.migrate import stores
 from sessionstore.migrate.directory import open_directory
+from sessionstore.migrate.dump import open_dump
 from sessionstore.migrate.items import Source
 from sessionstore.migrate.keeper import check_source_name
 from sessionstore.migrate.patience import USUAL, Patience
@@ -40,11 +41,17 @@ class Opening:
 
 @contextlib.asynccontextmanager
 async def open_source(text: str, opening: Opening) -> AsyncIterator[Source]:
-    """Open a state directory, or the store that a URL names. Raises: SourceError, ConfigurationError, Unavailable."""
+    """Open a state directory, a dump, or the store that a URL names.
+
+    Raises: SourceError, ConfigurationError, Unavailable.
+    """
     if is_store(text):
         async with open_store(_looking(text)) as store:
             await opening.patience.of(lambda: stores.check_holds(store, text))
             yield StoreSource(store, opening.scratch, opening.patience, where=text)
+        return
+    if is_dump(text):
+        yield open_dump(Path(text), opening.scratch)
         return
     with open_directory(Path(text), opening.scratch, opening.max_file_bytes, opening.state_dir) as source:
         yield source
@@ -53,6 +60,11 @@ async def open_source(text: str, opening: Opening) -> AsyncIterator[Source]:
 def is_store(text: str) -> bool:
     """Tell whether a source is a store's URL."""
     return "://" in text
+
+
+def is_dump(text: str) -> bool:
+    """Tell whether a source is a portable dump; `-` is one on standard input."""
+    return text == "-" or text.endswith(".jsonl")
 
 
 def _looking(url: str) -> SessionStorage:
