@@ -160,9 +160,9 @@ class Writer:
         await store.touch(key, lifetime=self._random.choice([MORE, Lifetime()]))
 
 
-async def fill(url: str) -> None:
+async def fill(url: str, count: int = KEYS + 10) -> None:
     async with open_store(url) as store:
-        for number in range(KEYS + 10):
+        for number in range(count):
             entry = {"sessionId": f"id-k{number}", "updatedAt": 1_700_000_000_000 + number}
             await store.create(f"k{number}", entry, [b'{"n":%d}' % line for line in range(number)])
         await store.put_archive("main", "s.jsonl.reset.1", [b"{}", b"{}"])
@@ -201,7 +201,7 @@ async def test_what_is_written_during_the_copy_and_after_it_is_there_in_the_end(
 async def test_a_follower_that_is_killed_anywhere_goes_on(
     source_url: str, target_url: str, count: Callable[[int, int], int]
 ) -> None:
-    await fill(source_url)
+    await fill(source_url, 250)  # so that some kills fall into the copy
     writer, chance = Writer(2), random.Random(3)
     async with open_store(source_url) as source:
         for _ in range(count(4, 30)):

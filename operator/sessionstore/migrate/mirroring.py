@@ -67,7 +67,8 @@ class Mirror:
             return left or GONE
         stamp = item.lines.stamp if item.lines else None
         if held and left and left.stamp == stamp and left.mark == rows.mark_of(held):
-            return left
+            # The copy only adds to what is set on a session; what was taken away since is still to be.
+            return Left(rows.mark_of(await _match(self.target, item, held)), stamp)
         if held is not None and not self.is_ours(key, held):
             return await self._settle(item, stamp)
         made, is_whole = await (self._change(item, held, left) if held else self._create(item))
