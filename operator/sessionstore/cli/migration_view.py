@@ -45,7 +45,7 @@ class _Pace:
         """Return count, rate and time left in words."""
         seconds = time.monotonic() - self._began
         total = f" of {seen.total:,}" if seen.total else ""
-        words = [f"{seen.done:,}{total} sessions and archives"]
+        words = [f"{seen.done:,}{total}"]
         if seconds >= 1 and seen.done:
             words.append(f"{seen.done / seconds:,.0f}/s, {seen.bytes / seconds / _MEGABYTE:.1f} MB/s")
         left = _left_s(seen, seconds)
