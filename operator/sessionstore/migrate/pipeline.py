@@ -91,14 +91,15 @@ async def migrate(source: Source, store: Store, scratch: Scratch, options: Optio
     keeper = Keeper(store, options.source_name, options.folder)
     keep = _keep(keeper, options) if options.keeps else None
     run = _make_run(source, store, scratch, options, Meter(options.source_name, watch, keep))
-    await run.meter.enter("Inspect")
-    if not options.is_thorough:
-        await run.journal.load(run.ledger)
-    seen = await survey.inspect(source, run.ledger, run.meter)
-    _check_layouts(seen)
-    if options.is_dry_run:
-        return await _plan(run, seen, options)
-    return await _carry_out(run, seen, options)
+    async with run.meter.ticking():
+        await run.meter.enter("Inspect")
+        if not options.is_thorough:
+            await run.journal.load(run.ledger)
+        seen = await survey.inspect(source, run.ledger, run.meter)
+        _check_layouts(seen)
+        report = await (_plan if options.is_dry_run else _carry_out)(run, seen, options)
+        await run.meter.enter("Done")
+    return report
 
 
 async def _plan(run: Run, seen: Survey, options: Options) -> Report:
@@ -144,7 +145,6 @@ async def _end(run: Run, report: Report) -> None:
         await run.journal.drop()
     else:
         await run.journal.finish(run.ledger, is_live=run.is_live)
-    await run.meter.enter("Done")
 
 
 async def _keep_report(run: Run, report: Report) -> None:

@@ -6,11 +6,13 @@ Counting is cheap and happens for each session; telling is not, and happens now 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from sessionstore.migrate.report import Accounts
+from sessionstore.sessions.exceptions import Unavailable
 
 TELL_S = 0.1
 KEEP_S = 5.0
@@ -69,7 +71,8 @@ class Meter:
         self._done = self._bytes = self._total = self._total_bytes = 0
         self._found_sessions = self._found_lines = 0
         self._conflicts = self._quarantined = 0
-        self._told_at = self._kept_at = self._breathed_at = time.monotonic()
+        self._told_at = self._breathed_at = time.monotonic()
+        self._keeping = asyncio.Lock()
 
     def now(self) -> Progress:
         """Return where the run stands."""
@@ -112,13 +115,31 @@ class Meter:
         if now - self._told_at > TELL_S:
             self._told_at = now
             self._watch(self.now())
-        if now - self._kept_at > KEEP_S:
-            await self._keep_now()
         if now - self._breathed_at > _BREATHE_S:
             self._breathed_at = now
             await asyncio.sleep(0)
 
+    @contextlib.asynccontextmanager
+    async def ticking(self) -> AsyncIterator[None]:
+        """Tell and keep every KEEP_S meanwhile, also while one long transcript is gone through."""
+        ticker = asyncio.create_task(self._tick())
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticker
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_S)
+            self._watch(self.now())
+            # Where the store stays away, the run itself says so.
+            with contextlib.suppress(Unavailable):
+                await self._keep_now()
+
     async def _keep_now(self) -> None:
-        self._kept_at = time.monotonic()
-        if self._keep:
-            await self._keep(self.now())
+        # One after another, so that an older document never comes to lie over a newer one.
+        async with self._keeping:
+            if self._keep:
+                await self._keep(self.now())

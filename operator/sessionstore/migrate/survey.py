@@ -5,6 +5,7 @@ What an earlier run left about a session stands for reading it, where entry and 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,9 @@ class _Reading:
         last: list[Problem] = []
         try:
             async for batch in lines.batches():
+                if self.lines:
+                    # A long transcript: reading it never waits by itself, and others want a turn.
+                    await asyncio.sleep(0)
                 self._add(lines, batch)
                 if batch.torn:
                     self.is_torn = True
