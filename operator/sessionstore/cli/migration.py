@@ -6,7 +6,6 @@ The operator's Job runs `migrate` with `--termination-log`. Exit status: 0 done,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import click
 
-from sessionstore.cli import following
+from sessionstore.cli import arguments, following
 from sessionstore.cli.migration_answer import Outlet, Place, answer
 from sessionstore.migrate import pipeline, sources
 from sessionstore.migrate.folder import Folder
@@ -26,29 +25,12 @@ from sessionstore.sessions import config
 from sessionstore.sessions.config import SessionStorage
 from sessionstore.sessions.exceptions import ConfigurationError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _PATH = click.Path(path_type=Path)
 
 Command = Callable[..., Any]
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """Read `60s`, `5m`, or a number of seconds."""
-    match = _DURATION.fullmatch(value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a duration such as 60s or 5m")
-    return float(match.group(1)) * _SECONDS[match.group(2)]
-
-
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/migration.md).")
-_STORE_TIMEOUT = click.option(
-    "--store-timeout",
-    callback=_seconds,
-    default="60s",
-    show_default=True,
-    help="How long the store may be away before this fails.",
-)
 
 
 def _reading(command: Command) -> Command:
@@ -80,7 +62,8 @@ def _reading(command: Command) -> Command:
 def inspect_command(source: str, max_file_bytes: int, state_dir: str, scratch: Path | None, as_json: bool) -> None:
     """Tell what sessions SOURCE holds, and what is wrong with them. Nothing is written.
 
-    SOURCE is OpenClaw's state directory, wherever it is mounted, or the URL of a store.
+    SOURCE is OpenClaw's state directory, wherever it is mounted, the URL of a store, or a dump: FILE.jsonl, or - for
+    standard input.
     """
 
     async def work(place: Place) -> Report:
@@ -108,7 +91,7 @@ def inspect_command(source: str, max_file_bytes: int, state_dir: str, scratch: P
 @click.option("--quarantine-dir", type=_PATH, help="Keep what is set aside in this directory, too.")
 @click.option("--termination-log", type=_PATH, help="Write a summary of up to 4096 bytes here.")
 @click.option("--set-aside-is-done", is_flag=True, help="End with 0 instead of 3; a Job knows done and failed only.")
-@_STORE_TIMEOUT
+@arguments.store_timeout_option
 @_reading
 @_JSON
 @click.pass_context
@@ -165,7 +148,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
 @click.option(
     "--against", "url", metavar="URL", help="The store to check. Default: --store, else SESSION_STORAGE_CONFIG."
 )
-@_STORE_TIMEOUT
+@arguments.store_timeout_option
 @_reading
 @_JSON
 @click.pass_context

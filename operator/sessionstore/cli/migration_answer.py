@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sessionstore.cli import migration_view, output, report_view
+from sessionstore.cli import arguments, migration_view, output, report_view
 from sessionstore.migrate import report, sources
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.items import Source
@@ -27,7 +27,7 @@ from sessionstore.migrate.progress import Watch
 from sessionstore.migrate.report import Report
 from sessionstore.openclaw.problems import SourceError
 from sessionstore.openclaw.scratch import Scratch
-from sessionstore.sessions.exceptions import ConfigurationError, SessionError, Unavailable
+from sessionstore.sessions.exceptions import ConfigurationError, SessionError
 from sessionstore.sessions.memory import MemoryStore
 from sessionstore.sessions.store import Store
 
@@ -131,22 +131,11 @@ def _scratch(outlet: Outlet) -> Scratch:
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, EXPECTED):
-        return Failure(*_explain(error))
+        return Failure(*arguments.explain(error))
     # A fault of ours is no interruption: a further run would meet it again, and a person must see it.
     traceback.print_exception(error)
     message = f"{type(error).__name__}: {error}; this is a fault of this program: report it with the lines above"
     return Failure("InternalError", message, output.FAILED)
-
-
-def _explain(error: Exception) -> tuple[str, str, int]:
-    """Return the reason for machines, the message for people, and the exit status."""
-    if isinstance(error, SourceError | MigrationError):
-        return error.reason, str(error), output.FAILED
-    assert isinstance(error, SessionError)
-    message, status = output.explain(error)
-    if isinstance(error, Unavailable):
-        return "StoreUnavailable", message, status
-    return "InvalidConfiguration" if isinstance(error, ConfigurationError) else type(error).__name__, message, status
 
 
 def _tell(outlet: Outlet, found: Sequence[Report | Failure], seconds: float) -> None:
