@@ -110,8 +110,8 @@ def change(site: Site, chance: random.Random, entry: Entry) -> Touch:
 
 
 def _read(site: Site, known: Known) -> bytes:
-    raw = (site.root / known.indexes[0]).read_bytes()
-    return b"" if raw.startswith(b"SQLite format 3\0") else raw
+    path = site.root / known.indexes[0]
+    return path.read_bytes() if ".sqlite" not in path.name and path.is_file() and not path.is_symlink() else b""
 
 
 def _put(raw: bytes, member: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz import content, entries, places, site
+from tests.fuzz import content, databases, entries, places, site
 from tests.fuzz.site import Site, Touch, touched
 from tests.migrate import states
 
@@ -37,9 +37,10 @@ def make(number: int, target: Path) -> Mutant:
     if number % 16 == 15:
         return Mutant(number, layout, made, touched(""), f"{layout}: written to", is_busy=True)
     touch, story = Touch(), []
+    kinds = (*_KINDS, *((_change_database,) * 5 if any(".sqlite" in name for name in made.files) else ()))
     # Most are broken in one place, since two faults hide each other.
     for _ in range(chance.choice((1, 1, 1, 1, 2, 3))):
-        name, mutation = chance.choice(_KINDS)(chance)
+        name, mutation = chance.choice(kinds)(chance)
         story.append(name)
         try:
             touch |= mutation(made, chance)
@@ -59,8 +60,15 @@ def _write(made: Site, chance: random.Random, change: content.Content) -> Touch:
     # As often an index as a transcript, though there are fewer of them.
     name = chance.choice(chance.choice((made.files, made.lines_files or made.files, made.indexes or made.files)))
     path = made.root / name
+    if not _is_plain(path, made.root):
+        return touched("")
     path.write_bytes(change(path.read_bytes(), chance))
     return touched(name)
+
+
+def _is_plain(path: Path, root: Path) -> bool:
+    """Tell whether a file is none that an earlier mutation put there: a pipe would be waited for, a device not end."""
+    return path.is_file() and path.resolve() == root.resolve() / path.relative_to(root)
 
 
 def _change_place(chance: random.Random) -> tuple[str, Mutation]:
@@ -71,6 +79,10 @@ def _change_place(chance: random.Random) -> tuple[str, Mutation]:
 def _change_entry(chance: random.Random) -> tuple[str, Mutation]:
     entry = chance.choice(entries.ENTRIES)
     return entry.__name__, functools.partial(entries.change, entry=entry)
+
+
+def _change_database(chance: random.Random) -> tuple[str, Mutation]:
+    return "database", databases.change
 
 
 _KINDS = (_change_content, _change_content, _change_place, _change_place, _change_entry)

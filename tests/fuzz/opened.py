@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _PROGRAM = (sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), str(Path(__file__).parents[2]))
+"""Where modules lie that are imported late."""
 _EVENTS = {"open", "os.listdir", "os.scandir", "sqlite3.connect"}
 
 

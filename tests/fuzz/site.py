@@ -14,6 +14,7 @@ from sessionstore.sessions import SessionKey
 from tests.fuzz import carrying
 from tests.migrate import states
 
+CONFIGURATION = "openclaw.json"
 DATABASE = b"SQLite format 3\0"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """What the corpus lets a file have; above the limits of an entry would be slow, and shows nothing more."""
@@ -25,7 +26,7 @@ class Known:
 
     Attributes:
         transcript: where its lines lie, relative to the directory; None where it has no file.
-        indexes: the text files that hold its entry's bytes.
+        indexes: the text files that hold its entry's bytes; where none does, the databases with what belongs to them.
     """
 
     key: SessionKey
@@ -33,6 +34,8 @@ class Known:
     lines: tuple[bytes, ...]
     transcript: str | None
     indexes: tuple[str, ...]
+    needed: tuple[str, ...] = ()
+    """Other files without which these cannot be understood."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Site:
 
     @property
     def indexes(self) -> tuple[str, ...]:
-        """Text files that hold entries."""
+        """Files that hold entries."""
         return tuple(sorted({name for known in self.sessions for name in known.indexes}))
 
 
@@ -78,7 +81,7 @@ class Touch:
 
     def spares(self, known: Known) -> bool:
         """Tell whether none of a session's own bytes was touched."""
-        if any(self.has(path) for path in (*known.indexes, known.transcript or known.indexes[0])):
+        if any(self.has(path) for path in (*known.indexes, *known.needed, known.transcript or known.indexes[0])):
             return False
         return not any((path, known.raw) in self.entries for path in known.indexes)
 
@@ -115,15 +118,31 @@ def _template(layout: str) -> tuple[Path, tuple[Known, ...]]:
     kept = tempfile.TemporaryDirectory(prefix="fuzz-")
     atexit.register(kept.cleanup)
     root = states.LAYOUTS[layout](Path(kept.name) / "template")
-    texts = {name: raw for name in _walk(root)[0] if not (raw := (root / name).read_bytes()).startswith(DATABASE)}
-    return root, tuple(_known(session, texts) for session in carrying.sessions_of(root))
+    contents = {name: (root / name).read_bytes() for name in _walk(root)[0]}
+    return root, tuple(_known(session, contents) for session in carrying.sessions_of(root))
 
 
-def _known(session: carrying.Session, texts: dict[str, bytes]) -> Known:
-    holding = tuple(sorted(name for name, raw in texts.items() if session.raw in raw and ".jsonl" not in name))
-    # An entry of a database lies in the file that its transcript lies in.
-    transcript = session.transcript
-    return Known(session.key, session.raw, session.lines, transcript, holding or ((transcript,) if transcript else ()))
+def _known(session: carrying.Session, contents: dict[str, bytes]) -> Known:
+    # A database is named with its log, and a transcript in one with its id behind.
+    databases = tuple(name for name in contents if ".sqlite" in name)
+    path = f"{session.transcript}:"
+    transcript = next((name for name in contents if path.startswith(f"{name}:")), None)
+    texts = tuple(sorted(set(contents).difference(databases)))
+    holding = tuple(name for name in texts if session.raw in contents[name] and ".jsonl" not in name)
+    indexes = holding if holding and transcript not in databases else databases
+    return Known(session.key, session.raw, session.lines, transcript, indexes, _says_how(indexes, contents))
+
+
+def _says_how(indexes: tuple[str, ...], contents: dict[str, bytes]) -> tuple[str, ...]:
+    """Return the files without which a session's own cannot be understood."""
+    needed = []
+    if not any(name.startswith("agents/") for name in indexes):
+        needed.append(CONFIGURATION)
+    if any("sessions.d/" in name for name in indexes):
+        needed.extend(name for name in contents if name.endswith("/state.json"))
+    if any(".sqlite" in name for name in indexes):
+        needed.extend(name for name in contents if name.endswith(".jsonl.zst"))
+    return tuple(needed)
 
 
 def _walk(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

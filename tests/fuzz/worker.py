@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.fuzz import mutants, oracle
 
-SECONDS = 120
+SECONDS = 60
 """A bound for what hangs; a mutant takes a fraction of a second."""
 ADDRESS_SPACE = 2 * 1024**3
 """A bound for what grows with what a file says it holds."""

@@ -42,6 +42,21 @@ def _octet_length(value: str | bytes | None) -> int | None:
     return value if value is None else len(value.encode() if isinstance(value, str) else value)
 
 
+def small(root: Path) -> Path:
+    """Make a small database: lines and cold transcripts of both forms, an archive, a session without lines."""
+    made = Database(root)
+    header, turn = b'{"type":"session","version":3}', b'{"type":"message","id":"%d"}'
+    long = b'{"type":"message","text":"' + b"long " * 400 + b'%d"}'
+    for number in range(3):
+        made.session(f"agent:main:chat:{number}", [header, turn % number, long % number])
+    made.session("agent:main:bare")
+    made.session("agent:main:gone", archived_at=1)
+    for number, storage in enumerate(("file", "sqlite")):
+        made.cold(made.session(f"agent:main:cold:{number}"), [header, b'{"cold":%d}' % number], storage)
+    made.archive("gone.jsonl.deleted.2026-11-20T10-08-02.716Z.1.zst", zstd.compress(header + b'\n{"gone":1}\n'))
+    return made.close()
+
+
 class Database:
     """A database with OpenClaw 2026.9.6's schema that grows by one call after another."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.migrate import sqlite_states
 
 FIXTURE = ROOT / "tests" / "fixtures" / "openclaw" / "file-2026.7.1-2.tar.gz"
 """Written by OpenClaw 2026.7.1-2: 2 agents, 11 sessions, 26 lines, 3 archives."""
@@ -197,7 +199,7 @@ def write(path: Path, raw: bytes) -> None:
     path.write_bytes(raw)
 
 
-LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
+FILE_LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
     "real files": unpack,
     "sessions.json": small,
     "session.store of charts": charts,
@@ -210,7 +212,15 @@ LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
     "sessions.d, dashed": dashed,
     "archived": archived,
 }
-"""Layout -> what makes a valid directory of it, which is not there yet. Tests of all layouts go through these."""
+"""Layout -> what makes a valid directory of it, which is not there yet."""
+
+LAYOUTS: Mapping[str, Callable[[Path], Path]] = {
+    **FILE_LAYOUTS,
+    "database": sqlite_states.small,
+    "database, updated": functools.partial(sqlite_states.unpack, sqlite_states.UPDATED),
+    "database, cold": functools.partial(sqlite_states.unpack, sqlite_states.COLD),
+}
+"""Those, and those of databases. Tests of all layouts go through these."""
 
 
 def fingerprint(root: Path) -> Mapping[str, tuple[str, int, int]]:

@@ -300,9 +300,9 @@ async def _fill(url: str, root: Path, scratch: Scratch) -> None:
                 await store.put_archive(archive.agent, archive.name, await _lines(archive.lines))
 
 
-@pytest.mark.parametrize("layout", sorted(states.LAYOUTS))
+@pytest.mark.parametrize("layout", sorted(states.FILE_LAYOUTS))
 def test_every_layout_of_files_is_replaced_by_what_the_gateway_reads(layout: str, tmp_path: Path) -> None:
-    root, url = states.LAYOUTS[layout](tmp_path / "state"), f"directory://{tmp_path}/store"
+    root, url = states.FILE_LAYOUTS[layout](tmp_path / "state"), f"directory://{tmp_path}/store"
     old = set(_digests(root).values())
     with Scratch(tmp_path) as scratch:
         before, _ = asyncio.run(_read(root, scratch))
