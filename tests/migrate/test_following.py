@@ -240,6 +240,26 @@ async def test_the_fence_is_run_once_the_two_are_level(source_url: str, target_u
     assert await state(target_url) == await state(source_url)
 
 
+async def test_who_follows_leaves_in_the_target_how_it_stands(
+    source_url: str, target_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(source_url)
+    monkeypatch.setattr(following, "TELL_S", 0.1)
+    said: list[str] = []
+    terms = Terms(stays=True, tell=said.append)
+    task = asyncio.create_task(follow((source_url, target_url), tmp_path, terms))
+    async with open_store(target_url) as target:
+        seen: set[int] = set()
+        while len(seen) < 2:
+            found = json.loads(await target.get_document("migration/default/progress") or b"{}")
+            seen |= {found["at"]} if found.get("phase") == "Follow" else set()
+            await asyncio.sleep(0.05)
+        terms.stop.set()
+        assert (await task).outcome == "Verified"
+        assert json.loads(await target.get_document("migration/default/progress"))["phase"] == "Done"
+    assert any("s behind" in text for text in said)
+
+
 async def test_a_fence_that_fails_ends_it_and_a_further_run_goes_on(
     source_url: str, target_url: str, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore.migrate import stores
+from sessionstore.migrate import store_lines, stores
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.items import Item, SetAside, SourceArchive, SourceSession
 from sessionstore.migrate.patience import Patience
@@ -122,7 +122,7 @@ async def test_what_is_appended_while_a_session_is_read_is_another_state_of_it(s
 async def test_lines_that_are_replaced_while_they_are_read_end_there(
     store: Store, scratch: Scratch, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "FIRST_SLICE", 2)
+    monkeypatch.setattr(store_lines, "FIRST_SLICE", 2)
     await store.create("k", {"sessionId": "s"}, [b"1", b"2", b"3"])
     item = await source_of(store, scratch).session(SessionKey("main", "k"))
     batches = item.lines.batches()

@@ -18,7 +18,8 @@ from sessionstore.migrate.followed import GONE, Left
 from sessionstore.migrate.items import SetAside, SourceSession
 from sessionstore.migrate.kept import Kind, Shelf, once
 from sessionstore.migrate.plan import Policy
-from sessionstore.migrate.stores import SessionLines, StoreSource
+from sessionstore.migrate.store_lines import SessionLines
+from sessionstore.migrate.stores import StoreSource
 from sessionstore.openclaw.problems import Refused
 from sessionstore.sessions.exceptions import Conflict, InvalidEntry, InvalidKey
 from sessionstore.sessions.record import Session, SessionKey, Status, TranscriptHead
