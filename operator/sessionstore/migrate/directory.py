@@ -7,15 +7,17 @@ are names, in scratch: which transcripts a session has, and which sessions an ea
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sessionstore.migrate.items import SetAside, SourceArchive, SourceSession
 from sessionstore.migrate.refusals import reason_of
-from sessionstore.openclaw import files, openclaw_json, reader
+from sessionstore.openclaw import files, names, openclaw_json, reader
 from sessionstore.openclaw import find as layouts
 from sessionstore.openclaw.blob import Held
+from sessionstore.openclaw.left_over import Renamed
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Findings, Folder, Index, Part, RawEntry
 from sessionstore.openclaw.scratch import Names, Scratch
@@ -67,12 +69,16 @@ class DirectorySource:
         """Go through the archives, and the transcripts that no session carries. Raises: SourceError."""
         named = self._names()
         self._tree.refresh()
-        for folder in self._findings.folders:
-            for part in _parts(folder):
-                if isinstance(part, BadEntry):
-                    yield SetAside(_problem(folder.path, part), part.blob, is_archive=True)
-                elif not isinstance(part, Problem) and _name(part) not in named:
-                    yield _archive(part)
+        taken = self._scratch.names()
+        try:
+            for folder in self._findings.folders:
+                for part in _parts(folder):
+                    if isinstance(part, BadEntry):
+                        yield SetAside(_problem(folder.path, part), part.blob, is_archive=True)
+                    elif not isinstance(part, Problem) and _name(part) not in named:
+                        yield _archive(_apart(part, taken))
+        finally:
+            taken.close()
 
     def problems(self) -> Iterator[Problem]:
         """Go through what is wrong with names alone. What a session says of its own transcript is left out."""
@@ -215,6 +221,15 @@ def _transcript_id(entry: Entry) -> str:
         # The entry has a sessionId, so it is `sessionFile` that says `.jsonl` and nothing before it.
         raise Refused(Reason.INVALID_TRANSCRIPT_NAME, "sessionFile names a file without a stem")
     return transcript_id
+
+
+def _apart(part: Part, taken: Names) -> Part:
+    """Give a part another name where its agent has one of that name already, in another folder or compressed."""
+    while not taken.add(f"{part.agent}\0{part.name}".encode("utf-8", "surrogateescape")):
+        stem = part.name.removesuffix(names.TRANSCRIPT_SUFFIX)
+        mark = hashlib.sha256(f"{part.path}\0{part.name}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        part = Renamed(part, f"{stem}.{mark}{part.name[len(stem) :]}")
+    return part
 
 
 def _archive(part: Part) -> SourceArchive | SetAside:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Part, RawEntry
-from sessionstore.openclaw.sqlite_copy import LOG
+from sessionstore.openclaw.sqlite_copy import JOURNAL, LOG
 from sessionstore.openclaw.sqlite_database import Database
 from sessionstore.openclaw.sqlite_file import Cell, DatabaseFile, FileBlob
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
@@ -99,16 +99,19 @@ class DatabaseIndex:
         return found[0] if found and isinstance(found[0], int) else 0
 
     def _whole(self, reason: Reason, detail: str) -> Iterator[BadEntry]:
-        """Set the file aside, and its log."""
+        """Set the file aside, and its log and journal."""
         source = self.file.source
         if reason is not Reason.DAMAGED_DATABASE:
             yield BadEntry(self.transcripts.agent, None, Held(b""), reason, detail)
             return
         yield BadEntry(self.transcripts.agent, None, FileBlob(source, ""), reason, detail)
-        status = source.tree.status(source.path + LOG)
-        if status and status.st_size:
-            detail = "the log of the damaged database"
-            yield BadEntry(self.transcripts.agent, None, FileBlob(source, LOG), reason, detail, self.path + LOG)
+        for suffix, what in ((LOG, "log"), (JOURNAL, "journal")):
+            status = source.tree.status(source.path + suffix)
+            if status and status.st_size:
+                detail = f"the {what} of the damaged database"
+                yield BadEntry(
+                    self.transcripts.agent, None, FileBlob(source, suffix), reason, detail, self.path + suffix
+                )
 
 
 def _text(raw: bytes) -> str:

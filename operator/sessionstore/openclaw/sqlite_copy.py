@@ -5,7 +5,11 @@ fails, and told that the file does not change it passes over the log. So the fil
 the copy is opened. The `-shm` file stays behind: it is an index of the log, and SQLite makes it anew.
 
 A copy of a database in use is whole where its log was not begun anew meanwhile: what was written into the
-database while it was copied is still in the log, which is copied after it. Without a log, nothing may have changed.
+database while it was copied is still in the log, which is copied after it. Without a log, or with one that was emptied,
+nothing may have changed.
+
+A journal can name a second file, the journal of a transaction over several databases. SQLite looks for that wherever it
+is said to be, and deletes it after a rollback. So such a journal is never handed to SQLite.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessionstore.openclaw.problems import SourceError
+from sessionstore.openclaw.problems import Reason, Refused, SourceError
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.tree import Tree, printable
 
@@ -26,6 +30,8 @@ LOG, JOURNAL = "-wal", "-journal"
 _ATTEMPTS = 5
 _CHUNK = 1024 * 1024
 _LOG_HEADER_BYTES = 32
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""Ends a journal that names another one, as it begins every journal."""
 _USES_LOG = 2
 """Bytes 18 and 19 of a database: the format's version, 2 with a write-ahead log (https://sqlite.org/fileformat2.html)."""
 
@@ -80,6 +86,21 @@ def _copy_files(source: Source, target: Path) -> None:
     for suffix in ("", LOG, JOURNAL):
         if not suffix or source.has(suffix):
             _write(Path(f"{target}{suffix}"), source.chunks(suffix))
+    _check_journal(target)
+
+
+def _check_journal(target: Path) -> None:
+    """Refuse a journal that names a file which SQLite would look for, and delete."""
+    journal = Path(f"{target}{JOURNAL}")
+    if not journal.exists():
+        return
+    with journal.open("rb") as stream:
+        stream.seek(-min(len(_JOURNAL_MAGIC), journal.stat().st_size), os.SEEK_END)
+        names_another = stream.read() == _JOURNAL_MAGIC
+    if names_another:
+        remove(target)
+        detail = "its journal is of a transaction over several databases, which OpenClaw never makes; restore a backup"
+        raise Refused(Reason.DAMAGED_DATABASE, detail)
 
 
 def _write(target: Path, chunks: Iterator[bytes]) -> None:
@@ -117,14 +138,18 @@ def _state(source: Source) -> tuple[object, ...]:
     with source.tree.reading(source.path, source.max_file_bytes) as stream:
         status = os.fstat(stream.fileno())
         has_log = stream.read(20)[18:] == bytes([_USES_LOG, _USES_LOG])
-    return status.st_ino, _log_state(source) if has_log else _times(status), _journal_state(source)
+    log = _log_state(source) if has_log else None
+    # A log that was emptied says nothing of what became of the database since: it may have been used and emptied again.
+    return status.st_ino, log or _times(status), _journal_state(source)
 
 
-def _log_state(source: Source) -> tuple[object, ...]:
+def _log_state(source: Source) -> tuple[int, bytes] | None:
+    """Return what tells a log from the next one; None without one, or with an empty one."""
     if not source.has(LOG):
-        return ()
+        return None
     with source.tree.reading(source.path + LOG, source.max_file_bytes) as stream:
-        return os.fstat(stream.fileno()).st_ino, stream.read(_LOG_HEADER_BYTES)
+        header = stream.read(_LOG_HEADER_BYTES)
+        return (os.fstat(stream.fileno()).st_ino, header) if header else None
 
 
 def _journal_state(source: Source) -> tuple[int, ...]:
