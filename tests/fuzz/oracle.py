@@ -105,7 +105,8 @@ def fingerprint(root: Path) -> Mapping[str, tuple[int, int, int, bytes | str]]:
 
 async def read(store: Store) -> Held:
     """Read all that a store has."""
-    sessions, archives, documents = {}, {}, []
+    sessions, archives = {}, {}
+    documents: list[tuple[str, int, bytes]] = []
     async for info in iterate(store):
         session, transcript = await store.get(info.key), await store.read(info.key)
         assert session is not None and transcript is not None
@@ -113,8 +114,11 @@ async def read(store: Store) -> Held:
     async for archive in store.list_archives():
         archives[archive.agent, archive.name] = tuple(await store.read_archive(archive.agent, archive.name) or ())
     async for name in store.list_documents("migration/fuzz/quarantine/"):
-        documents.append(await store.get_document(name) or b"")
-    return Held(sessions, archives, b"\n".join(documents))
+        identity, _, part = name.removeprefix("migration/fuzz/quarantine/").partition("/")
+        documents.append((identity, int(part or 0), await store.get_document(name) or b""))
+    # What is long is kept in parts, cut anywhere.
+    pieces = (document if part else b"\n" + document for _, part, document in sorted(documents))
+    return Held(sessions, archives, b"".join(pieces))
 
 
 def _print(path: Path) -> tuple[int, int, int, bytes | str]:
