@@ -53,6 +53,8 @@ class Record:
         said = (header.get("sessionId"), header.get("generation"))
         if self.session_id is not None and said != (self.session_id, self.generation):
             raise _refusal("it is of another transcript than its record says")
+        if self.session_id is None and not (isinstance(said[0], str) and said[0]):
+            raise _refusal("it does not say of which transcript it is")
         return header
 
 

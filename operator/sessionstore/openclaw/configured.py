@@ -15,6 +15,8 @@ from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.tree import Kind
 
 LAYOUT = "session.store"
+_CHARTS = "sessions"
+_AGENT = "[a-z0-9_-]+"
 
 
 def places(source: Source, configuration: Configuration, state_dir: str, agents: tuple[str, ...]) -> list[Place]:
@@ -40,9 +42,16 @@ def places(source: Source, configuration: Configuration, state_dir: str, agents:
     return [_place(path.replace(TEMPLATE, agent), agent) for agent in sorted(known)]
 
 
-def unconfigured(source: Source) -> list[Place]:
+def unconfigured(source: Source, configured: tuple[Place, ...]) -> list[Place]:
     """Return the charts' index where its configuration is mounted from elsewhere, and is not in the directory."""
-    return [_place(name, None) for name in ("sessions", names.INDEX) if source.kind(name) is Kind.FILE]
+    found = []
+    for name in (_CHARTS, names.INDEX):
+        kind, place = source.kind(name), _place(name, None)
+        if kind is Kind.FILE:
+            found.append(place)
+        elif kind is not None and (name, kind) != (_CHARTS, Kind.FOLDER) and place not in configured:
+            source.not_taken(name, kind, None)
+    return found
 
 
 def _place(path: str, agent: str | None) -> Place:
@@ -54,12 +63,23 @@ def _agents_of(source: Source, path: str) -> Iterator[str]:
     """Find agents of a template that nothing else names: by the names that fit its first part."""
     parts = path.split("/")
     at = next(number for number, part in enumerate(parts) if TEMPLATE in part)
-    before, after = map(re.escape, parts[at].split(TEMPLATE, 1))
-    pattern = re.compile(f"{before}([a-z0-9_-]+){after.replace(re.escape(TEMPLATE), '[a-z0-9_-]+')}")
+    patterns = tuple(_patterns(parts[at], is_file=at == len(parts) - 1))
     folder = "/".join(parts[:at])
     if folder and source.kind(folder) is not Kind.FOLDER:
         return
     for name, _ in source.names(folder):
-        match = pattern.fullmatch(name)
-        if match:
-            yield match[1]
+        yield from (match[1] for pattern in patterns if (match := pattern.fullmatch(name)))
+
+
+def _patterns(part: str, *, is_file: bool) -> Iterator[re.Pattern[str]]:
+    """Go through what matches the names that a part of a path becomes: of a file, its older copies and database too."""
+    yield _pattern(part)
+    if is_file:
+        stem = part.rpartition(".")[0]
+        yield _pattern(part, r"\.bak\.\d+")
+        yield _pattern(stem if TEMPLATE in stem else part, r"(?:\.[^/]+)?\.sqlite")
+
+
+def _pattern(part: str, ending: str = "") -> re.Pattern[str]:
+    before, *after = map(re.escape, part.split(TEMPLATE))
+    return re.compile(f"{before}({_AGENT}){_AGENT.join(after)}{ending}")

@@ -6,11 +6,11 @@ Unless a session in the file has moved after all those of the database: then som
 
 from __future__ import annotations
 
+import functools
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sessionstore.openclaw import database_places, files, left_over, names
+from sessionstore.openclaw import database_places, files, left_over, names, openclaw_json, places
 from sessionstore.openclaw.database_places import DatabasePlace
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.folder import FileFolder
@@ -26,30 +26,26 @@ from sessionstore.openclaw.sqlite_file import DatabaseFile
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
 from sessionstore.openclaw.tree import Tree, printable
 
-DEFAULT_AGENT = "main"
-_OF_AGENT = re.compile(r"agent:([^:]+):.*", re.DOTALL)
 
-
-def add(found: Findings, tree: Tree, scratch: Scratch, max_file_bytes: int) -> Findings:
+def add(found: Findings, source: places.Source) -> Findings:
     """Add the databases to what was found in files. Raises: SourceError."""
     problems = list(found.problems)
-    places = database_places.find(tree, found.indexes, problems)
+    databases = database_places.find(source.tree, found.indexes, problems)
     indexes = tuple(index for index in found.indexes if not database_places.is_database(index))
     found = Findings(indexes, found.folders)
-    for place in places:
-        found = _with(found, place, tree, scratch, max_file_bytes, problems)
+    for place in databases:
+        found = _with(found, place, source, problems)
     return Findings(found.indexes, found.folders, tuple(problems))
 
 
-def _with(
-    found: Findings, place: DatabasePlace, tree: Tree, scratch: Scratch, max_file_bytes: int, problems: list[Problem]
-) -> Findings:
+def _with(found: Findings, place: DatabasePlace, source: places.Source, problems: list[Problem]) -> Findings:
+    tree, scratch, max_file_bytes = source.tree, source.scratch, source.max_file_bytes
     file = DatabaseFile(Source(tree, place.path, max_file_bytes), scratch)
     try:
         said = file.refresh().schema.agent
-        owner = place.agent or said or DEFAULT_AGENT
+        owner = place.agent or said or source.default_agent
     except Refused as error:
-        owner = place.agent or DEFAULT_AGENT
+        owner = place.agent or source.default_agent
         if error.reason is Reason.UNSUPPORTED_LAYOUT:
             problems.append(error.problem(file.path, printable(owner)))
             return found
@@ -76,9 +72,8 @@ class _Joining:
 
     def _index(self) -> DatabaseIndex:
         owner = self.transcripts.agent
-        return DatabaseIndex(
-            self.transcripts.file, self.place.agent, self.transcripts, self._look_up, lambda key: _agent_of(key, owner)
-        )
+        agent_of = functools.partial(openclaw_json.agent_of, default=owner)
+        return DatabaseIndex(self.transcripts.file, self.place.agent, self.transcripts, self._look_up, agent_of)
 
     def _look_up(self, entry: RawEntry, transcript_id: str) -> FilePart | Problem | None:
         return left_over.file_named(self.tree, self.place.sessions, entry, transcript_id, self.max_file_bytes)
@@ -96,39 +91,41 @@ class _Joining:
         return (*indexes[:at], index, *indexes[at:])
 
     def _folders(self, files_first: bool) -> tuple[Folder, ...]:
-        folders: list[Folder] = [
-            Beside(folder, self.transcripts, files_first) if self._holds_files(folder) else folder
-            for folder in self.found.folders
-        ]
+        folders: list[Folder] = [self._with_database(folder, files_first) for folder in self.found.folders]
+        paths = {folder.path for folder in folders}
         behind = Behind(self.transcripts, self.tree, self.place.sessions, self.max_file_bytes)
         folders.append(behind if files_first else self.transcripts)
-        parent = self.place.sessions.rpartition("/")[0]
-        imported, cold = files.joined(parent, IMPORTED_FOLDER), files.joined(self.place.sessions, names.COLD)
-        if self._is_folder(imported):
+        imported, cold = self._put_aside()
+        if printable(imported) not in paths and self._is_there(imported):
             folders.append(Imported(self.tree, self.scratch, imported, *self._owned()))
-        if self._is_folder(cold):
+        if printable(cold) not in paths and self._is_there(cold):
             folders.append(Cold(self.tree, self.scratch, cold, *self._owned()))
         return tuple(folders)
 
-    def _owned(self) -> tuple[str, int, Transcripts]:
-        return self.transcripts.agent, self.max_file_bytes, self.transcripts
+    def _with_database(self, folder: Folder, files_first: bool) -> Folder:
+        """Let a folder know of this database, where it may hold copies of what is in it."""
+        if isinstance(folder, Imported | Cold) and folder.folder in self._put_aside():
+            return replace(folder, databases=(*folder.databases, self.transcripts))
+        return Beside(folder, self.transcripts, files_first) if self._holds_files(folder) else folder
+
+    def _owned(self) -> tuple[str, int, tuple[Transcripts, ...]]:
+        return self.transcripts.agent, self.max_file_bytes, (self.transcripts,)
 
     def _holds_files(self, folder: Folder) -> bool:
         if isinstance(folder, Beside):
             return self._holds_files(folder.folder)
         return isinstance(folder, FileFolder) and folder.folder == self.place.sessions
 
-    def _is_folder(self, path: str) -> bool:
+    def _put_aside(self) -> tuple[str, str]:
+        parent = self.place.sessions.rpartition("/")[0]
+        return files.joined(parent, IMPORTED_FOLDER), files.joined(self.place.sessions, names.COLD)
+
+    def _is_there(self, path: str) -> bool:
+        """Tell whether there is a directory, or something in its place, which its reader tells of."""
         try:
-            self.tree.children(path)
+            return self.tree.status(path) is not None
         except Refused as error:
             return error.reason is not Reason.UNREADABLE
-        return True
-
-
-def _agent_of(key: str, owner: str) -> str:
-    match = _OF_AGENT.fullmatch(key)
-    return match[1] if match else owner
 
 
 def _newest_ms(index: Index) -> int:

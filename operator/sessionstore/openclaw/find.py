@@ -39,7 +39,7 @@ def find(
     source = Source(tree, scratch, max_file_bytes, configuration.default_agent, agent_of)
     found = _Found(source, configuration, state_dir)
     current = Findings(_once(found.current()), tuple(found.folders()))
-    added = databases.add(current, tree, scratch, max_file_bytes)
+    added = databases.add(current, source)
     indexes = _once([*added.indexes, *found.older()])
     directories = tuple(index for index in indexes if isinstance(index, DirectoryIndex))
     _check_familiar(source, indexes, added.problems)
@@ -61,14 +61,15 @@ class _Found:
         agents = tuple(agent_folders.agents(source))
         self._source, self._configuration = source, configuration
         self.configured = tuple(configured.places(source, configuration, state_dir, agents))
-        self.unconfigured = tuple(configured.unconfigured(source))
+        self.unconfigured = tuple(configured.unconfigured(source, self.configured))
         self.agents = tuple(agent_folders.places(source, agents))
         self.legacy = (Place(LEGACY, names.INDEX, configuration.default_agent),) * (source.kind(LEGACY) is Kind.FOLDER)
 
     @property
     def places(self) -> tuple[Place, ...]:
         """All of them; the state directory itself always is one."""
-        return (*self.configured, *self.agents, *self.legacy, Place("", LEGACY, None))
+        root = (Place("", LEGACY, None), Place("", names.INDEX, None))
+        return (*self.configured, *self.agents, *self.legacy, *root)
 
     def current(self) -> Iterator[Index]:
         """Go through the indexes that a gateway reads now, databases apart; one may come twice."""

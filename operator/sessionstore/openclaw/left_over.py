@@ -21,7 +21,7 @@ from sessionstore.openclaw.sqlite_transcripts import Transcripts
 from sessionstore.openclaw.transcript import Batch
 from sessionstore.openclaw.tree import Tree, printable
 
-IMPORTED = re.compile(r"(?P<stem>.+)\.jsonl\.imported-\d+", re.DOTALL)
+IMPORTED = re.compile(r"(?P<stem>.+)\.jsonl\.imported-\d+(?:\.\d+)?", re.DOTALL)
 """The name of a file that was read into a database."""
 
 Found = Part | Problem | BadEntry

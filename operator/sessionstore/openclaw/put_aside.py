@@ -11,33 +11,34 @@ from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.left_over import Found, Renamed
 from sessionstore.openclaw.packed import Packed, WholeFile
 from sessionstore.openclaw.problems import Problem, Reason, Refused
+from sessionstore.openclaw.reader import Part
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
 from sessionstore.openclaw.tree import Kind, Tree, printable
 
 IMPORTED_FOLDER = "session-sqlite-import-archive"
-_TRAJECTORY = re.compile(r".+\.trajectory(?:\.jsonl|-path\.json)\.imported-\d+", re.DOTALL)
+_TRAJECTORY = re.compile(r".+\.trajectory(?:\.jsonl|-path\.json)\.imported-\d+(?:\.\d+)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The files that were read into the database; a `reader.Folder`."""
+    """The files that were read into a database; a `reader.Folder`. Several databases may share it."""
 
     tree: Tree
     scratch: Scratch
     folder: str
     agent: str
     max_file_bytes: int
-    database: Transcripts
+    databases: tuple[Transcripts, ...]
 
     @property
     def path(self) -> str:
         return printable(self.folder)
 
     def parts(self) -> Iterator[Found]:
-        """Go through the transcripts that the database does not have any more."""
+        """Go through the transcripts that no database has any more."""
         for found in self._transcripts():
-            if isinstance(found, Problem) or not left_over.is_kept(found, self.database):
+            if isinstance(found, Problem) or not _is_kept(found, self.databases):
                 yield found
 
     def beside(self) -> int:
@@ -57,21 +58,21 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """The cold archives that are files; a `reader.Folder`. Those that the database knows are found through it."""
+    """The cold archives that are files; a `reader.Folder`. Those that a database knows are found through it."""
 
     tree: Tree
     scratch: Scratch
     folder: str
     agent: str
     max_file_bytes: int
-    database: Transcripts
+    databases: tuple[Transcripts, ...]
 
     @property
     def path(self) -> str:
         return printable(self.folder)
 
     def parts(self) -> Iterator[Found]:
-        """Go through those that the database knows nothing of, and those that cannot be read."""
+        """Go through those that no database knows of, and those that cannot be read."""
         for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
             path = files.joined(self.folder, name)
             if names.kind_of(name) is names.FileKind.BESIDE:
@@ -90,7 +91,7 @@ class Cold:
 
     def _unknown(self, path: str, name: str) -> Found | None:
         file = WholeFile(self.tree, path, self.max_file_bytes)
-        if _knows(self.database, name):
+        if any(_knows(database, name) for database in self.databases):
             return None
         sha256 = name.partition(".")[0]
         status = self.tree.status(path)
@@ -100,7 +101,11 @@ class Cold:
         if broken:
             return broken
         named = Renamed(part, names.file_of(f"{cold.session_id_of(file)}.{sha256[:12]}"))
-        return None if left_over.is_kept(part, self.database, cold.session_id_of(file)) else named
+        return None if _is_kept(part, self.databases, cold.session_id_of(file)) else named
+
+
+def _is_kept(part: Part, databases: tuple[Transcripts, ...], *ids: str) -> bool:
+    return any(left_over.is_kept(part, database, *ids) for database in databases)
 
 
 def _knows(database: Transcripts, name: str) -> bool:

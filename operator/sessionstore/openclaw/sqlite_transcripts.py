@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sessionstore.openclaw import cold, files, names, sqlite_events, zstd
-from sessionstore.openclaw.blob import Blob
+from sessionstore.openclaw.blob import Blob, Held
 from sessionstore.openclaw.packed import Packed, WholeFile
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Part
@@ -60,7 +60,7 @@ class Transcripts:
             return
         hot = sqlite_events.session_ids(database)
         for session_id, is_cold in heapq.merge(((id, False) for id in hot), self._cold_ids(database)):
-            yield self._cold(database, session_id) if is_cold else self.hot(session_id)
+            yield self._cold_or_bad(database, session_id) if is_cold else self.hot(session_id)
         yield from self._archives(database)
         for event in sqlite_events.broken(self.file):
             detail = f"event {event.seq}, without which the transcript is carried: {event.detail}"
@@ -112,6 +112,14 @@ class Transcripts:
         if database.schema.has_cold:
             for row in database.rows(_COLD_IDS):
                 yield _text(typed(row, bytes)[0]), True
+
+    def _cold_or_bad(self, database: Database, session_id: str) -> Packed | BadEntry:
+        """Return a cold archive; a row that tells of none costs itself and not its neighbours. Raises: SourceError."""
+        try:
+            return self._cold(database, session_id)
+        except Refused as error:
+            path = f"{self.path}:{_shown(session_id)}"
+            return BadEntry(self.agent, None, Held(b""), error.reason, str(error), path)
 
     def _cold(self, database: Database, session_id: str) -> Packed | BadEntry:
         found = database.row(_COLD, _raw(session_id))
