@@ -57,7 +57,8 @@ def _set_without_a_time(state: State) -> None:
 
 
 def _delete(state: State, key: str) -> None:
-    del state.entries[key]
+    transcript = state.folder / f"{state.entries.pop(key)['sessionId']}.jsonl"
+    transcript.rename(f"{transcript}.deleted.2026-11-20T10-08-02.716Z")
     state.index(json.dumps(state.entries).encode())
 
 
@@ -105,6 +106,21 @@ async def test_a_session_that_is_used_in_the_store_already_stays(state: State) -
     await _migrate(state, store)
 
     assert TURN in await _lines(store, A)
+
+
+@pytest.mark.parametrize("index", [b"{}", None])
+async def test_sessions_of_an_index_that_was_lost_are_not_gone(state: State, index: bytes | None) -> None:
+    state.session("a")
+    state.session("b")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True)
+    (state.folder / "sessions.json").unlink()
+    if index is not None:
+        state.index(index)
+
+    await _migrate(state, store)
+
+    assert await store.get(A) is not None and await store.get(B) is not None
 
 
 async def test_what_is_set_aside_is_not_gone(state: State) -> None:
