@@ -160,3 +160,16 @@ async def test_a_cold_archive_that_does_not_say_whose_it_is_costs_itself_alone(
 
     assert len(found.archives) == len(others)
     assert found.aside == [(Reason.UNDECODABLE, nameless)]
+
+
+async def test_what_was_put_aside_is_carried_where_the_database_is_lost(state: State, scratch: Scratch) -> None:
+    state.session("k")
+    database = Database(state.root.with_name("other"))
+    write(state.folder / "cold" / (cold := database.cold_file("id-cold", [TURN])).name, cold.read_bytes())
+    database.connection.close()
+    write(state.root / "agents/main/session-sqlite-import-archive/a.id-b.jsonl.imported-5", HEADER + b"\n")
+
+    found = await found_in(state.root, scratch)
+
+    assert list(found.sessions) == ["k"]
+    assert sorted(found.archives.values()) == [[TURN], [HEADER]]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sessionstore.openclaw import database_places, files, left_over, names, openclaw_json, places
+from sessionstore.openclaw import database_places, left_over, openclaw_json, places, put_aside
 from sessionstore.openclaw.database_places import DatabasePlace
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.folder import FileFolder
 from sessionstore.openclaw.json_index import JSONIndex
 from sessionstore.openclaw.left_over import Behind, Beside
 from sessionstore.openclaw.problems import Problem, Reason, Refused
-from sessionstore.openclaw.put_aside import IMPORTED_FOLDER, Cold, Imported
+from sessionstore.openclaw.put_aside import Cold, Imported
 from sessionstore.openclaw.reader import Findings, Folder, Index, RawEntry
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite import DatabaseIndex
@@ -32,7 +33,7 @@ def add(found: Findings, source: places.Source) -> Findings:
     problems = list(found.problems)
     databases = database_places.find(source.tree, found.indexes, problems)
     indexes = tuple(index for index in found.indexes if not database_places.is_database(index))
-    found = Findings(indexes, found.folders)
+    found = Findings(indexes, (*found.folders, *_put_aside(found.folders, source)))
     for place in databases:
         found = _with(found, place, source, problems)
     return Findings(found.indexes, found.folders, tuple(problems))
@@ -92,40 +93,31 @@ class _Joining:
 
     def _folders(self, files_first: bool) -> tuple[Folder, ...]:
         folders: list[Folder] = [self._with_database(folder, files_first) for folder in self.found.folders]
-        paths = {folder.path for folder in folders}
+        paths, owner = {folder.path for folder in folders}, self.transcripts.agent
         behind = Behind(self.transcripts, self.tree, self.place.sessions, self.max_file_bytes)
         folders.append(behind if files_first else self.transcripts)
-        imported, cold = self._put_aside()
-        if printable(imported) not in paths and self._is_there(imported):
-            folders.append(Imported(self.tree, self.scratch, imported, *self._owned()))
-        if printable(cold) not in paths and self._is_there(cold):
-            folders.append(Cold(self.tree, self.scratch, cold, *self._owned()))
+        for folder in put_aside.beside(self.tree, self.scratch, self.place.sessions, owner, self.max_file_bytes):
+            if folder.path not in paths:
+                folders.append(replace(folder, databases=(self.transcripts,)))
         return tuple(folders)
 
     def _with_database(self, folder: Folder, files_first: bool) -> Folder:
         """Let a folder know of this database, where it may hold copies of what is in it."""
-        if isinstance(folder, Imported | Cold) and folder.folder in self._put_aside():
+        if isinstance(folder, Imported | Cold) and folder.folder in put_aside.paths(self.place.sessions):
             return replace(folder, databases=(*folder.databases, self.transcripts))
         return Beside(folder, self.transcripts, files_first) if self._holds_files(folder) else folder
-
-    def _owned(self) -> tuple[str, int, tuple[Transcripts, ...]]:
-        return self.transcripts.agent, self.max_file_bytes, (self.transcripts,)
 
     def _holds_files(self, folder: Folder) -> bool:
         if isinstance(folder, Beside):
             return self._holds_files(folder.folder)
         return isinstance(folder, FileFolder) and folder.folder == self.place.sessions
 
-    def _put_aside(self) -> tuple[str, str]:
-        parent = self.place.sessions.rpartition("/")[0]
-        return files.joined(parent, IMPORTED_FOLDER), files.joined(self.place.sessions, names.COLD)
 
-    def _is_there(self, path: str) -> bool:
-        """Tell whether there is a directory, or something in its place, which its reader tells of."""
-        try:
-            return self.tree.status(path) is not None
-        except Refused as error:
-            return error.reason is not Reason.UNREADABLE
+def _put_aside(folders: tuple[Folder, ...], source: places.Source) -> Iterator[Imported | Cold]:
+    """Find what a database put aside; it stays where the database is lost."""
+    for folder in folders:
+        if isinstance(folder, FileFolder) and folder.is_ours:
+            yield from put_aside.beside(source.tree, source.scratch, folder.folder, folder.agent, source.max_file_bytes)
 
 
 def _newest_ms(index: Index) -> int:

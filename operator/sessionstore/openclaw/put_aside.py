@@ -29,7 +29,7 @@ class Imported:
     folder: str
     agent: str
     max_file_bytes: int
-    databases: tuple[Transcripts, ...]
+    databases: tuple[Transcripts, ...] = ()
 
     @property
     def path(self) -> str:
@@ -65,7 +65,7 @@ class Cold:
     folder: str
     agent: str
     max_file_bytes: int
-    databases: tuple[Transcripts, ...]
+    databases: tuple[Transcripts, ...] = ()
 
     @property
     def path(self) -> str:
@@ -102,6 +102,29 @@ class Cold:
             return broken
         named = Renamed(part, names.file_of(f"{cold.session_id_of(file)}.{sha256[:12]}"))
         return None if _is_kept(part, self.databases, cold.session_id_of(file)) else named
+
+
+def paths(sessions: str) -> tuple[str, str]:
+    """Return where both lie, for a directory of sessions."""
+    parent = sessions.rpartition("/")[0]
+    return files.joined(parent, IMPORTED_FOLDER), files.joined(sessions, names.COLD)
+
+
+def beside(tree: Tree, scratch: Scratch, sessions: str, agent: str, max_file_bytes: int) -> Iterator[Imported | Cold]:
+    """Find what was put aside, for a directory of sessions. Raises: SourceError."""
+    imported, cold_folder = paths(sessions)
+    if _is_there(tree, imported):
+        yield Imported(tree, scratch, imported, agent, max_file_bytes)
+    if _is_there(tree, cold_folder):
+        yield Cold(tree, scratch, cold_folder, agent, max_file_bytes)
+
+
+def _is_there(tree: Tree, path: str) -> bool:
+    """Tell whether there is a directory, or something in its place, which its reader tells of."""
+    try:
+        return tree.status(path) is not None
+    except Refused as error:
+        return error.reason is not Reason.UNREADABLE
 
 
 def _is_kept(part: Part, databases: tuple[Transcripts, ...], *ids: str) -> bool:
