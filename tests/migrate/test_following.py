@@ -22,6 +22,7 @@ from sessionstore.migrate.pipeline import Options
 from sessionstore.migrate.plan import Policy
 from sessionstore.migrate.report import Report
 from sessionstore.migrate.stores import StoreSource
+from sessionstore.openclaw.problems import SourceError
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import (
     Conflict,
@@ -377,13 +378,75 @@ async def test_a_feed_that_is_lost_costs_another_copy_and_no_deletion_comes_back
         await source.append("k4", [b"{}"])
         await source.rewrite("k5", [b"{}"])
         await source.create("new", {"sessionId": "new"}, [b"{}"])
-    with server.admin() as admin:
-        admin.hset(layout.KeyNames(SessionStorage.from_url(source_url).keyspace).meta, "id", "another")
+    await lose_feed(source_url, server)
     said: list[str] = []
     report = await follow(pair, tmp_path, Terms(fence="true", tell=said.append))
     assert any("copying again" in text for text in said)
     assert (report.outcome, report.following["deleted"]) == ("Verified", 1)
     assert await state(target_url) == await state(source_url)
+
+
+async def lose_feed(url: str, server: redis_server.RedisServer) -> None:
+    """Let a store look like one that came back from a backup."""
+    with server.admin() as admin:
+        admin.hset(layout.KeyNames(SessionStorage.from_url(url).keyspace).meta, "id", "another")
+
+
+async def test_what_the_follower_itself_left_is_no_conflict_after_the_feed_is_lost(
+    source_url: str, target_url: str, tmp_path: Path, server: redis_server.RedisServer
+) -> None:
+    pair = (source_url, target_url)
+    await fill(source_url)
+    async with open_store(source_url) as source, open_store(target_url) as target:
+        await target.create("of somebody", {"sessionId": "x", "updatedAt": 1})
+        with pytest.raises(MigrationError):
+            await follow(pair, tmp_path, Terms(fence="false"), policy=Policy.KEEP_STORE)
+        await source.rewrite("k5", [b'{"short":1}'])
+        with pytest.raises(MigrationError):
+            await follow(pair, tmp_path, Terms(fence="false"), policy=Policy.KEEP_STORE)
+        assert (await target.read("k5")).lines == (b'{"short":1}',)
+        await source.rewrite("k5", [b'{"shorter":1}'])
+        await lose_feed(source_url, server)
+        report = await follow(pair, tmp_path, Terms(fence="true"), policy=Policy.KEEP_STORE)
+        assert (report.outcome, report.following["conflicts"]) == ("Verified", 0)
+        assert report.accounts.sessions.conflicts == 0
+        assert (await target.read("k5")).lines == (b'{"shorter":1}',)
+
+
+async def test_a_source_that_lost_everything_takes_nothing_from_the_target(
+    source_url: str, target_url: str, tmp_path: Path, server: redis_server.RedisServer
+) -> None:
+    pair = (source_url, target_url)
+    await fill(source_url)
+    with pytest.raises(MigrationError):
+        await follow(pair, tmp_path, Terms(fence="false"))
+    before = await state(target_url)
+    with server.admin() as admin:
+        admin.delete(*admin.scan_iter(f"sst:{SessionStorage.from_url(source_url).keyspace}:*", count=1000))
+    with pytest.raises(SourceError, match="holds no session") as caught:
+        await follow(pair, tmp_path, Terms(fence="true"))
+    assert caught.value.reason == "NothingFound"
+    assert await state(target_url) == before
+
+
+async def test_what_the_source_lost_without_a_tombstone_stays_in_the_target(
+    source_url: str, target_url: str, tmp_path: Path, server: redis_server.RedisServer
+) -> None:
+    pair = (source_url, target_url)
+    await fill(source_url)
+    with pytest.raises(MigrationError):
+        await follow(pair, tmp_path, Terms(fence="false"))
+    async with open_store(source_url) as source:
+        await source.delete("k3")
+    with server.admin() as admin:
+        names = layout.KeyNames(SessionStorage.from_url(source_url).keyspace)
+        admin.delete(names.entry("main", "k7"), names.transcript("main", "k7", "id-k7"))
+    report = await follow(pair, tmp_path, Terms(fence="true"))
+    assert (report.following["deleted"], report.following["conflicts"]) == (1, 1)
+    async with open_store(target_url) as target:
+        assert len((await target.read("k7")).lines) == 7
+        kept = [await target.get_document(name) async for name in target.list_documents("migration/default/conflicts/")]
+        assert len(kept) == 1 and b'"key": "k7"' in kept[0]
 
 
 async def test_what_expires_in_the_source_without_a_word_is_gone_from_the_target(

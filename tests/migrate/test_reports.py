@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sessionstore.migrate import finalize
+from sessionstore.migrate import claims, finalize
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.finalize import Finalizer
 from sessionstore.migrate.keeper import Keeper
@@ -32,6 +32,10 @@ async def leave(store: Store, source_name: str = "s", phase: str = "Done") -> No
     await keeper.put("progress", json.dumps({"at": 1_795_169_297_732, "phase": phase, "sessions": 7}).encode())
     await keeper.put("report", json.dumps({"outcome": "Verified", "sessions": 7, "digest": "d" * 64}).encode())
     await keeper.put("ledger/0", b"rows")
+    await keeper.put("following/head", b"{}")
+    await keeper.put("following/0", b"{}")
+    claim = {"source": source_name, "digest": "00"}
+    await store.put_document(f"{claims.ROOT}{source_name}", json.dumps(claim).encode())
     for name in ("plan", "problems"):
         pages = Pages(keeper, name)
         for _ in range(1200):
@@ -126,13 +130,14 @@ async def test_finalize_drops_what_a_way_back_needs_and_keeps_the_rest(url: str,
     assert first == {
         "outcome": "Finalized",
         "source": "s",
-        "dropped": {"ledger": 1, "plan": 2, "problems": 2, "conflicts": 4},
+        "dropped": {"following": 2, "ledger": 1, "plan": 2, "problems": 2, "conflicts": 4, "claims": 1},
     }
     assert json.loads(log.read_bytes())["outcome"] == "Finalized"
     assert await names(store) == {"progress", "report", "quarantine"}
-    assert len(await names(store, "other")) == 7
+    assert len(await names(store, "other")) == 8
+    assert [name async for name in store.list_documents(claims.ROOT)] == [f"{claims.ROOT}other"]
     assert program.json("report", "--source-name", "s")[0]["finalized"] is True
-    assert program.json(*arguments)[0]["dropped"] == {"ledger": 0, "plan": 0, "problems": 0, "conflicts": 0}
+    assert program.json(*arguments)[0]["dropped"] == dict.fromkeys(first["dropped"], 0)
 
 
 async def test_finalize_says_why_not(url: str, store: Store, tmp_path: Path) -> None:
@@ -184,7 +189,7 @@ class Failing(MemoryStore):
 
 async def test_killed_anywhere_finalize_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finalize, "_AT_ONCE", 1)
-    for left in range(9):
+    for left in range(12):
         store = Failing()
         store.left = left
         await leave(store)
@@ -196,5 +201,6 @@ async def test_killed_anywhere_finalize_is_run_again(monkeypatch: pytest.MonkeyP
         store.left = 1000
         await finalizer.drop(await finalizer.names(), lambda count: None)
         assert await names(store) == {"progress", "report", "quarantine"}
+        assert not [name async for name in store.list_documents(claims.ROOT)]
         report: dict[str, Any] = json.loads(await store.get_document("migration/s/report") or b"")
         assert report["finalized"] is True

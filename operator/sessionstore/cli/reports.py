@@ -54,6 +54,8 @@ def finalize_command(
 ) -> None:
     """Drop what a migration keeps for a way back: its ledger, plan and problems, and the sides that lost conflicts.
 
+    What it noted while it followed a store, and what it claimed of other sources, goes too.
+
     Its report and its quarantine stay. Safe to interrupt, and to repeat.
     """
     if not yes and not sys.stdin.isatty():

@@ -14,6 +14,8 @@ from sessionstore.migrate.ledger import Ledger
 from sessionstore.migrate.rows import Name
 from sessionstore.sessions.store import Capability, Store
 
+ROOT = "migration/.won/"
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -40,5 +42,15 @@ class Claims:
         return None if claim["source"] == self.source_name else bytes.fromhex(claim["digest"])
 
 
+async def claimed(store: Store, source_name: str) -> list[str]:
+    """Return the documents that tell of what a source won. Raises: Unavailable."""
+    found = []
+    async for document in store.list_documents(ROOT):
+        body = await store.get_document(document)
+        if body is not None and json.loads(body)["source"] == source_name:
+            found.append(document)
+    return found
+
+
 def _document(name: Name) -> str:
-    return f"migration/.won/{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:32]}"
+    return f"{ROOT}{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:32]}"

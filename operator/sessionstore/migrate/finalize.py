@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from sessionstore.migrate import claims
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.keeper import document_name
 from sessionstore.migrate.kept import Shelf
@@ -21,8 +22,10 @@ from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.shelves import LEDGER, ROWS
 from sessionstore.sessions.store import Store
 
-DROPPED = (LEDGER, *ROWS, Shelf.CONFLICTS.value)
-"""What is dropped, in this order: without its ledger a run begins anew, and needs nothing of the others."""
+FOLLOWING, CLAIMS = "following", "claims"
+DROPPED = (FOLLOWING, LEDGER, *ROWS, Shelf.CONFLICTS.value, CLAIMS)
+"""What is dropped, in this order: a follower needs the ledger, and without that a run begins anew, and needs nothing of
+the others."""
 LOOK_S = 12.0
 """How long a run that has not ended is watched. One that lives writes its progress every 5 s."""
 _AT_ONCE = 32
@@ -78,6 +81,8 @@ class Finalizer:
         return done
 
     async def _names(self, folder: str) -> list[str]:
+        if folder == CLAIMS:
+            return await claims.claimed(self.store, self.source_name)
         prefix = document_name(self.source_name, f"{folder}/")
         return [name async for name in self.store.list_documents(prefix)]
 

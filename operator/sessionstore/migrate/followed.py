@@ -32,7 +32,7 @@ class Head:
 
     Attributes:
         origin: the source, as it was named.
-        cursor: of its feed, from before the first session was copied.
+        cursor: of its feed, where no document says another: from before the first session was copied.
         is_copied: the bulk copy came to its end.
         was_empty: the target had no session before it.
         was_interrupted: the copy began more than once, so what it wrote last need not be on record.
@@ -89,7 +89,7 @@ class Memory:
         self.cursor, self._next = self.head.cursor, self.head.first
         while (batch := await self._get(str(self._next))) is not None:
             self._take(batch)
-            if self.doubtful:
+            if "left" not in batch:
                 return True
             self._next += 1
         return True
@@ -100,6 +100,18 @@ class Memory:
         self._table.execute("DELETE FROM followed")
         self.head, self.cursor, self._next, self.doubtful = head, head.cursor, head.first, frozenset()
         await self._put("head", asdict(head))
+
+    async def begin_again(self, cursor: str) -> None:
+        """Follow from another place in the feed. What we left in the target stays ours; of the source nothing is known.
+
+        A store that was put back may have other lines under the same revision, and sessions again that were deleted.
+        """
+        self._table.execute("DELETE FROM followed WHERE mark IS NULL")
+        self._table.execute("UPDATE followed SET stamp = NULL")
+        self.cursor = cursor
+        # Killed from here on, all is copied again, whichever cursor is found then.
+        await self.change(replace(self.head, is_copied=False))
+        await self._shorten()
 
     async def change(self, head: Head) -> None:
         """Put another head in place of the one there is."""
@@ -125,6 +137,11 @@ class Memory:
         found = self._table.execute(query, (key.agent, key.key)).fetchone()
         return Left(*found) if found else None
 
+    def mark(self, key: SessionKey) -> bytes | None:
+        """Return the mark of a session as it was left by us."""
+        left = self.left(key)
+        return left.mark if left else None
+
     def keys(self) -> Iterator[SessionKey]:
         """Go through all sessions that were left somehow."""
         return (SessionKey(*row) for row in self._table.cursor().execute("SELECT agent, key FROM followed"))
@@ -147,12 +164,14 @@ class Memory:
 
     async def _shorten(self) -> None:
         """Write all anew, each session once; then the head says that what came before does not count."""
-        old = range(self.head.first, self._next)
+        old, doubtful = range(self.head.first, self._next), [[key.agent, key.key] for key in self.doubtful]
         rows = self._table.cursor().execute("SELECT agent, key, hex(mark), stamp FROM followed")
         while page := list(islice(rows, PAGE)):
-            await self._put(str(self._next), {"cursor": self.cursor, "left": page})
+            await self._put(str(self._next), {"cursor": self.cursor, "left": page, "doubtful": doubtful})
             self._next += 1
-        await self.change(replace(self.head, first=old.stop))
+        if doubtful:
+            await self.intend(())
+        await self.change(replace(self.head, cursor=self.cursor, first=old.stop))
         for number in old:
             await self._patience.of(partial(self._keeper.delete, f"{ROOT}{number}"))
 

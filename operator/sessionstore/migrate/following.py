@@ -82,9 +82,10 @@ class _Following:
     """One run."""
 
     def __init__(self, both: Both, options: Options, terms: Terms) -> None:
-        self._both, self._options, self._terms = both, options, terms
+        self._both, self._terms = both, terms
         self._keeper = Keeper(both.target, options.source_name, options.folder)
         self._memory = Memory(self._keeper, options.patience, both.scratch)
+        self._options = replace(options, remembered=self._memory.mark)
         self._fenced_at = 0.0
 
     async def run(self) -> Report:
@@ -102,14 +103,22 @@ class _Following:
             except FeedLost as error:
                 self._terms.tell(f"{error}; copying again what differs")
                 goes_on = True
-                await self._begin(again=True)
+                await self._begin_again()
 
-    async def _begin(self, *, again: bool = False) -> None:
+    async def _begin(self) -> None:
         """Take the place in the feed that nothing before the copy is missed from."""
         cursor = await self._options.patience.of(self._both.source.store.position)
         stats = await self._options.patience.of(self._both.target.stats)
-        was_empty = self._memory.head.was_empty if again else not (stats.active or stats.archived or stats.expired)
+        was_empty = not (stats.active or stats.archived or stats.expired)
         await self._memory.begin(Head(self._options.origin, cursor, was_empty=was_empty))
+
+    async def _begin_again(self) -> None:
+        """Take another place in the feed.
+
+        Raises: SourceError where nothing is left in the source: what was copied may be the last there is of it.
+        """
+        await self._options.patience.of(self._both.source.check_holds)
+        await self._memory.begin_again(await self._options.patience.of(self._both.source.store.position))
 
     async def _copy(self, *, again: bool) -> Report:
         if again:

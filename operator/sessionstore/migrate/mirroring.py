@@ -93,11 +93,18 @@ class Mirror:
         return Left(rows.mark_of(carried.held), None)
 
     async def _delete(self, held: Session) -> Left:
-        """Delete what the source has no more; what somebody changed in the target since is a conflict."""
-        if not self.is_ours(held.key, held):
+        """Delete what the source has no more; what somebody changed in the target since is a conflict.
+
+        So is what the source does not say it has deleted: it was lost there, and this may be the last there is of it.
+        """
+        was_deleted = await self.source.store.tombstone(held.key) is not None
+        if not (was_deleted and self.is_ours(held.key, held)):
             self.counts["conflicts"] += 1
             if self.carrier.policy is Policy.FAIL:
-                raise MigrationError("ConflictsFound", f"session {held.key} is deleted in the source, and was changed")
+                raise MigrationError(
+                    "ConflictsFound",
+                    f"session {held.key} is gone from the source, and was changed here or lost there; see --conflicts",
+                )
             if self.carrier.policy is not Policy.KEEP_SOURCE:
                 await self._keep_deletion(held.key)
                 return GONE

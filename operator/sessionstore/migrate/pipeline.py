@@ -8,7 +8,7 @@ operator's Job is that same command.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -31,6 +31,7 @@ from sessionstore.migrate.run import Run
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import clock
+from sessionstore.sessions.record import SessionKey
 from sessionstore.sessions.store import Store
 
 TOLD = 1000
@@ -50,6 +51,7 @@ class Options:
         is_thorough: believe nothing that an earlier run left.
         origin: what tells the source from another one of the same name.
         folder: where what is set aside is kept besides the store.
+        remembered: returns the mark of a session as a follower left it in the store.
     """
 
     source_name: str
@@ -61,6 +63,7 @@ class Options:
     is_thorough: bool = False
     origin: str = ""
     folder: Folder | None = None
+    remembered: Callable[[SessionKey], bytes | None] = lambda key: None
 
     @property
     def keeps(self) -> bool:
@@ -163,7 +166,10 @@ async def _keep_pages(run: Run, name: str, rows: Iterable[Mapping[str, Any]]) ->
 def _make_run(source: Source, store: Store, scratch: Scratch, options: Options, meter: Meter) -> Run:
     ledger, keeper = Ledger(scratch), Keeper(store, options.source_name, options.folder)
     journal = Journal(keeper, options.patience, options.origin)
-    return Run(source, store, ledger, journal, keeper, options.patience, options.policy, meter, Room(), options.is_live)
+    return Run(
+        source, store, ledger, journal, keeper, options.patience, options.policy, meter, Room(),
+        options.is_live, options.remembered,
+    )  # fmt: skip
 
 
 def _told(ledger: Ledger, report: Report) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from sessionstore.migrate import archives, rows
@@ -40,6 +40,7 @@ class Run:
     meter: Meter
     room: Room
     is_live: bool = False
+    remembered: Callable[[SessionKey], bytes | None] = lambda key: None
 
     @property
     def has_archives(self) -> bool:
@@ -74,12 +75,13 @@ class Run:
         return row if row.holds_for(rows.entry_hash(item), item.lines.stamp) else None
 
     def left(self, name: Name) -> bytes | None:
-        """Return the mark of what a copy of the source in use left in the store; None where there was no such copy.
+        """Return the mark of what a follower or a copy of the source in use left; None where neither was.
 
         What the gateway has made of a session since is no other side of it, but a later state of the same.
         """
+        followed = self.remembered(SessionKey(name.agent, name.name)) if name.kind == "session" else None
         row = self.ledger.known(name) if self.journal.follows_live else None
-        return row.mark if row else None
+        return followed or (row.mark if row else None)
 
     def known(self, facts: Facts) -> Row | None:
         """Return the same for what Inspect found."""

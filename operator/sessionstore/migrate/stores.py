@@ -89,6 +89,10 @@ class StoreSource:
     def superseded(self) -> int:
         return 0
 
+    async def check_holds(self) -> None:
+        """Refuse a store without anything in it. Raises: SourceError; Unavailable."""
+        await check_holds(self.store, self._where)
+
     async def session(self, key: SessionKey) -> SourceSession | SetAside | None:
         """Return one session as it is now; None where it is absent. Raises: Unavailable."""
         return next(iter(await self._patience.of(lambda: self._get([key]))), None)
