@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from sessionstore.migrate import pipeline
 from sessionstore.migrate.directory import DirectorySource, open_directory
 from sessionstore.migrate.items import Lines, SetAside, SourceArchive, SourceSession
+from sessionstore.migrate.patience import Patience
+from sessionstore.migrate.report import Report
 from sessionstore.openclaw import folder
 from sessionstore.openclaw.files import stamp_of
 from sessionstore.openclaw.problems import Reason
 from sessionstore.openclaw.scratch import Scratch
+from sessionstore.sessions import SessionKey
+from sessionstore.sessions.memory import MemoryStore
 from tests.migrate.states import HEADER, TURN, State
 
 
@@ -117,3 +122,37 @@ async def test_a_pass_that_was_not_finished_tells_nothing_of_orphans(state: Stat
 
         assert await _archives(source) == []
         assert await _sessions(source) == {"a": [HEADER], "b": [HEADER]}
+
+
+async def test_a_file_above_the_limit_is_told_once_and_leaves_nothing_in_the_store(state: State) -> None:
+    state.session("k", (HEADER + b"\n") * 1000)
+    state.file("lost.jsonl", (HEADER + b"\n") * 1000)
+    store = MemoryStore()
+
+    small = await _migrate(state.root, store, max_file_bytes=5000)
+
+    assert small.accounts is not None
+    assert (small.accounts.archives.migrated, small.accounts.archives.quarantined) == (0, 1)
+    assert [(problem.path, problem.reason, problem.key) for problem in small.problems] == [
+        ("agents/main/sessions/id-0.jsonl", Reason.TOO_LARGE, "k"),
+        ("agents/main/sessions/lost.jsonl", Reason.TOO_LARGE, None),
+    ]
+    assert [archive.name async for archive in store.list_archives()] == []
+
+    large = await _migrate(state.root, store, max_file_bytes=1024**2)
+
+    assert (large.outcome, large.problems) == ("Verified", ())
+    assert len(await _lines_of(store, "k")) == 1000
+    assert [(archive.name, archive.lines) async for archive in store.list_archives()] == [("lost.jsonl", 1000)]
+
+
+async def _lines_of(store: MemoryStore, key: str) -> Sequence[bytes]:
+    found = await store.read(SessionKey("main", key))
+    assert found is not None
+    return found.lines
+
+
+async def _migrate(root: Path, store: MemoryStore, max_file_bytes: int) -> Report:
+    with Scratch() as scratch, open_directory(root, scratch, max_file_bytes) as source:
+        options = pipeline.Options("s", Patience(0))
+        return await pipeline.migrate(source, store, scratch, options, lambda seen: None)

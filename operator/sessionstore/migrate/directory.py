@@ -74,7 +74,9 @@ class DirectorySource:
             for folder in self._findings.folders:
                 for part in _parts(folder):
                     if isinstance(part, BadEntry):
-                        yield SetAside(_problem(folder.path, part), part.blob, is_archive=True)
+                        # What a session says of its own transcript is told already.
+                        if part.path is None or part.path.encode() not in named:
+                            yield SetAside(_problem(folder.path, part), part.blob, is_archive=True)
                     elif not isinstance(part, Problem) and _name(part) not in named:
                         yield _archive(_apart(part, taken))
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sessionstore.openclaw import files, names, packed, zstd
+from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.names import FileKind
 from sessionstore.openclaw.packed import Packed
@@ -88,8 +89,13 @@ class FileFolder:
     def _part(self, name: str, kind: FileKind) -> FilePart | Packed | BadEntry:
         if name.endswith(zstd.SUFFIX):
             return packed.archive(self.tree, self.folder, name, self.agent, self.max_file_bytes)
+        path = files.joined(self.folder, name)
+        status = self.tree.status(path)
+        if status and status.st_size > self.max_file_bytes:
+            detail = f"{status.st_size} bytes; the limit is {self.max_file_bytes} (--max-file-bytes)"
+            return BadEntry(self.agent, None, Held(b""), Reason.TOO_LARGE, detail, printable(path))
         stem = name.removesuffix(names.TRANSCRIPT_SUFFIX) if kind is FileKind.TRANSCRIPT else None
-        return FilePart(self.tree, self.folder, name, self.agent, stem, self.max_file_bytes)
+        return FilePart(self.tree, self.folder, name, self.agent, stem, self.max_file_bytes, status)
 
     def _problem(self, name: str, reason: Reason, detail: str) -> Problem:
         return Problem(printable(files.joined(self.folder, name)), reason, detail, printable(self.agent))

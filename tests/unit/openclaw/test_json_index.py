@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -162,6 +163,42 @@ def test_members_are_the_same_however_the_bytes_arrive(raw: bytes, step: int) ->
     at_once = list(json_stream.members(io.BytesIO(raw).read))
     assert [(m.key, m.start, m.stop) for m in in_steps] == [(m.key, m.start, m.stop) for m in at_once]
     assert [raw[m.start : m.stop] for m in in_steps] == [m.raw or raw[m.start : m.stop] for m in at_once]
+
+
+_texts = strategies.text(alphabet=strategies.sampled_from('ab"\\{}[],: \n\u00e9/\t'), max_size=12)
+_values = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats(allow_nan=False, allow_infinity=False)
+    | _texts,
+    lambda inner: strategies.lists(inner, max_size=4) | strategies.dictionaries(_texts, inner, max_size=4),
+    max_leaves=15,
+)
+_deep = strategies.builds(
+    lambda value, depth: functools.reduce(lambda v, _: [v], range(depth), value), _values, strategies.integers(20, 40)
+)
+
+
+@hypothesis.given(
+    whole=strategies.dictionaries(_texts, _values | _deep, max_size=5),
+    indent=strategies.sampled_from([None, 0, 2]),
+    step=strategies.integers(1, 9),
+    chunk=strategies.integers(1, 40),
+    window=strategies.integers(150, 250),
+)
+def test_members_are_those_that_json_finds_wherever_chunks_and_windows_end(
+    whole: dict[str, Any], indent: int | None, step: int, chunk: int, window: int
+) -> None:
+    raw = json.dumps(whole, indent=indent, ensure_ascii=False).encode()
+    stream = io.BytesIO(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "CHUNK", chunk)
+        patch.setattr(json_stream, "WINDOW", window)
+        found = list(json_stream.members(lambda size: stream.read(min(size, step))))
+
+    assert {json_stream.key_of(m.key): json.loads(raw[m.start : m.stop]) for m in found} == whole
+    assert all(m.raw in (None, raw[m.start : m.stop]) for m in found)
 
 
 @pytest.mark.parametrize("in_memory", [1, 2, 100])
