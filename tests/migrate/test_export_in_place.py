@@ -28,6 +28,7 @@ from tests.migrate.conftest import run
 
 HOME = "/home/node/.openclaw"
 KEY = SessionKey("main", "agent:main:main")
+WENT_ON = SessionKey("main", "agent:main:cron:c50877a9-fb07-49cf-bc78-ce8b5a41f0be")
 DELETED = SessionKey("main", "agent:main:signal:group:AbC+/dEf==")
 LINE = b'{"type":"message","id":"after the cutover"}'
 STAMP = "2026-11-21T17-30-00"
@@ -123,6 +124,32 @@ def test_sessions_that_were_deleted_in_the_store_do_not_come_back(real: Path, mo
 
     assert [path.name for path in (real / "agents" / "work" / "sessions").iterdir()] == ["sessions.json"]
     assert (real / "agents" / "work" / "sessions" / "sessions.json").read_bytes() == b"{}"
+
+
+def test_what_was_exported_and_went_on_is_migrated_back_without_a_conflict(
+    real: Path, moved: str, tmp_path: Path
+) -> None:
+    async def archive() -> None:
+        async with open_store(moved) as store:
+            await store.archive(KEY)
+
+    asyncio.run(archive())
+    arguments = ("--in-place", "--state-dir", "/elsewhere")
+    assert run("export", moved, "--to", real, *arguments).status == 0
+    index = real / "agents" / "main" / "sessions" / "sessions.json"
+    entries = json.loads(index.read_bytes())
+    stem = PurePosixPath(entries[WENT_ON.key]["sessionFile"]).name
+    with (index.parent / stem).open("ab") as transcript:
+        transcript.write(b'{"type":"message","id":"after the rollback"}\n')
+    entries[WENT_ON.key]["updatedAt"] += 60_000
+    index.write_text(json.dumps(entries))
+
+    found = run("migrate", real, "--to", moved, "--conflicts", "Fail", *arguments[1:])
+
+    assert (found.status, found.document["outcome"]) == (0, "Verified"), found
+    assert (found.document["conflicts"], found.document["mismatchCount"]) == (0, 0)
+    assert found.document["migrated"] == 10, "all but the new one say anew where their files lie"
+    assert run("verify", real, "--against", moved, *arguments[1:]).status == 0
 
 
 def test_an_agent_that_was_not_asked_for_is_left_alone(real: Path, moved: str) -> None:

@@ -24,7 +24,7 @@ from sessionstore.openclaw import rawjson
 from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.transcript import Line
 from sessionstore.sessions.exceptions import Conflict
-from sessionstore.sessions.record import INHERITED, Entry, Lifetime, Session
+from sessionstore.sessions.record import INHERITED, Entry, Lifetime, Session, Status
 from sessionstore.sessions.store import Store
 
 ATTEMPTS = 5
@@ -178,6 +178,8 @@ class Carrier:
         """
         if look.held is None or not _differ_beyond_time(session.entry, look.held.entry):
             return []
+        if look.sides is not None and look.sides.entry_alike:
+            return []
         if decision.action is Action.REPLACE:
             return []  # All of it is kept.
         if decision.standing is Standing.NEWER_HERE:
@@ -298,6 +300,17 @@ def _differ_beyond_time(mine: Entry, its: Entry) -> bool:
     return rest[0] != rest[1]
 
 
+def _are_alike(mine: Entry, held: Session) -> bool:
+    """Tell whether entries differ at most in what an export writes of its own (export/placing.py).
+
+    Of `sessionFile` only the name counts, which is the transcript's id; the rest is the place of one state directory.
+    `archivedAt` is what files have for a session that is archived in the store.
+    """
+    own = {"sessionFile"} | ({"archivedAt"} if held.status is Status.ARCHIVED else set())
+    rest = [{name: value for name, value in entry.items() if name not in own} for entry in (mine, held.entry)]
+    return mine.transcript_id == held.entry.transcript_id and rest[0] == rest[1]
+
+
 def _sides(session: SourceSession, held: Session, common: int, here: int) -> Sides:
     mine, its = session.entry, held.entry
     return Sides(
@@ -308,4 +321,5 @@ def _sides(session: SourceSession, held: Session, common: int, here: int) -> Sid
         here_ms=mine.updated_ms or 0,
         there_ms=its.updated_ms or 0,
         moved_ms=held.updated_ms,
+        entry_alike=_are_alike(mine, held),
     )

@@ -5,8 +5,8 @@ How two sides can stand, seen from the source:
     the store has            lines                          entry              standing
     nothing                                                                    New
     the same                 the same                       the same           Same
-    a part of ours           its lines begin ours           the same or older  NewerHere    append, set
-    ours and more            our lines begin its            the same or newer  NewerThere   nothing
+    a part of ours           its lines begin ours           alike, or older    NewerHere    append, set
+    ours and more            our lines begin its            alike, or newer    NewerThere   nothing
     anything else, and it is what an earlier run of ours has left              NewerHere    replace
     anything else                                                              Conflict     the policy decides
 """
@@ -66,6 +66,7 @@ class Sides:
         here_ms: the source entry's `updatedAt`, 0 where it has none.
         there_ms: the same of the store's entry.
         moved_ms: when the store's session last moved; not before `there_ms`, later where lines were appended.
+        entry_alike: the entries differ at most in what an export writes of its own: where the transcript lies.
     """
 
     entry_same: bool
@@ -75,6 +76,7 @@ class Sides:
     here_ms: int
     there_ms: int
     moved_ms: int
+    entry_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,10 @@ def _standing(sides: Sides) -> Standing:
     source_begins_store = sides.common == sides.here
     if sides.entry_same and store_begins_source and source_begins_store:
         return Standing.SAME
-    if store_begins_source and (sides.entry_same or sides.here_ms > sides.there_ms):
+    is_alike = sides.entry_same or sides.entry_alike
+    if store_begins_source and (is_alike or sides.here_ms > sides.there_ms):
         return Standing.NEWER_HERE
-    if source_begins_store and (sides.entry_same or sides.there_ms > sides.here_ms):
+    if source_begins_store and (is_alike or sides.there_ms > sides.here_ms):
         return Standing.NEWER_THERE
     return Standing.CONFLICT
 

@@ -53,6 +53,11 @@ def find(tree: Tree, indexes: tuple[Index, ...], problems: list[Problem]) -> lis
     return [place for place in reversed(unique.values()) if _is_there(tree, place, problems)]
 
 
+def stem_beside(index: str) -> str:
+    """Return what the database beside a configured index of this name begins with."""
+    return "openclaw-agent" if index == names.INDEX else index.rpartition(".")[0] or index
+
+
 def is_database(index: Index) -> bool:
     """Tell whether an index is a database that `session.store` names itself."""
     return isinstance(index, JSONIndex) and index.file.endswith(SUFFIX)
@@ -73,9 +78,8 @@ def _configured(tree: Tree, indexes: tuple[Index, ...], problems: list[Problem])
         if is_database(index):
             yield DatabasePlace(folder, name, index.agent, folder)
             continue
-        stem = "openclaw-agent" if name == names.INDEX else name.rpartition(".")[0] or name
         try:
-            yield from _beside(tree, folder, (stem,), index.agent)
+            yield from _beside(tree, folder, (stem_beside(name),), index.agent)
         except Refused as error:
             problems.append(error.problem(printable(folder)))
 

@@ -45,6 +45,13 @@ def sides(**what: object) -> Sides:
         pytest.param(
             sides(entry_same=False, there_ms=20, there=5), Standing.NEWER_THERE, Action.NOTHING, id="newer there"
         ),
+        pytest.param(
+            sides(entry_same=False, entry_alike=True), Standing.NEWER_HERE, Action.ADVANCE, id="it lies elsewhere now"
+        ),
+        pytest.param(
+            sides(entry_same=False, entry_alike=True, there=5),
+            Standing.NEWER_THERE, Action.NOTHING, id="it was exported, and went on in the store",
+        ),
     ],
 )  # fmt: skip
 def test_histories_of_which_one_contains_the_other_need_no_policy(

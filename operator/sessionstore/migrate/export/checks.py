@@ -10,8 +10,7 @@ from pathlib import Path
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.export import placing
 from sessionstore.migrate.export.staging import Owner, is_empty
-
-_DATABASE = "openclaw-agent.sqlite"
+from sessionstore.openclaw.database_places import DATABASE
 
 
 def agents_of(root: Path) -> list[str]:
@@ -35,6 +34,17 @@ def check_empty(root: Path, agents: Sequence[str]) -> None:
                 f"{folder} is not empty; name an empty directory with --to, or replace what is there with --in-place "
                 "(it stays beside, under another name)",
             )
+
+
+def check_no_database(database: Path) -> None:
+    """Refuse a place where a gateway has its sessions in a database. Raises: MigrationError `DatabaseInPlace`."""
+    if os.path.lexists(database):
+        raise MigrationError(
+            "DatabaseInPlace",
+            f"{database} holds the sessions of this gateway (OpenClaw 2026.8 or later), and much else. Files beside it "
+            "would be merged into it, and sessions that were deleted since would come back. Export to an empty "
+            "directory: a gateway that starts there takes the files in",
+        )
 
 
 def check_absent(path: Path) -> None:
@@ -78,14 +88,7 @@ def _check_agent(root: Path, agent: str) -> None:
             raise MigrationError(
                 "OtherVolume", f"{sessions} is another volume than {root}; export to a directory on that volume"
             )
-    database = root / "agents" / agent / "agent" / _DATABASE
-    if database.exists():
-        raise MigrationError(
-            "DatabaseInPlace",
-            f"{database} holds the sessions of this gateway (OpenClaw 2026.8 or later), and much else. Files beside it "
-            "would be merged into it, and sessions that were deleted since would come back. Export to an empty "
-            "directory: a gateway that starts there takes the files in",
-        )
+    check_no_database(root / "agents" / agent / "agent" / DATABASE)
 
 
 def _check_directory(path: Path) -> None:

@@ -22,7 +22,7 @@ from sessionstore.migrate.export.placing import Place
 from sessionstore.migrate.export.proof import Proof, Prover
 from sessionstore.migrate.export.reading import Reading
 from sessionstore.migrate.export.report import Exported
-from sessionstore.migrate.export.staging import Move, Owner, Staging, staged, sync
+from sessionstore.migrate.export.staging import Move, Owner, Staging, finish, staged, sync
 from sessionstore.migrate.export.target import Target
 from sessionstore.migrate.export.where import Where
 from sessionstore.migrate.export.writing import LEFT_OUT, Writer
@@ -72,14 +72,17 @@ class Options:
 async def to_directory(store: Store, root: Path, options: Options, watch: Watch) -> Exported:
     """Write files below `root`. Raises: MigrationError, Unavailable, Unreadable, SourceError."""
     with translated(root):
+        checks.agents_of(root)
+        owner = options.owner or checks.default_owner(root)
+        # What a killed run was putting there is no reason to refuse the directory, and may have brought agents.
+        is_over = finish(root, owner) or options.in_place
         present = checks.agents_of(root)
         place = where.decide(root, str(_state_dir(root, options)), options.format, options.agents)
-        if not options.in_place:
+        if not is_over:
             place.check_free(root, present)
-        owner = options.owner or checks.default_owner(root)
         with staged(root, options.run, owner) as staging:
             replaced = [agent for agent in present if not options.agents or agent in options.agents]
-            return await _Files(staging, place, replaced if options.in_place else [], options).export(store, watch)
+            return await _Files(staging, place, replaced if is_over else [], options).export(store, watch)
 
 
 async def to_stream(store: Store, stream: BinaryIO, options: Options, watch: Watch) -> Exported:
@@ -99,6 +102,8 @@ async def to_dump(store: Store, path: Path, options: Options, watch: Watch) -> E
                 found = await _Run(store, options, scratch, watch).export(target, str(path))
         if not found.differing:
             sync(staging.home)
+            # Another may have been written since the first look.
+            checks.check_absent(path)
             written.rename(path)
             sync(path.parent)
         return found

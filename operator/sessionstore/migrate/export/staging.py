@@ -97,20 +97,14 @@ class Staging:
 
         Raises: MigrationError `Unfinished` where a rename fails; OSError before the first of them.
         """
+        _check(self.root, moves)
         sync(self.home)
         ready = self.home / f"{_READY}.new"
         ready.write_text(json.dumps([[move.staged, move.target, move.backup] for move in moves]))
         sync(self.home)
         ready.rename(self.home / _READY)
         sync(self.home)
-        try:
-            backups = _carry_out(self, moves)
-        except OSError as error:
-            raise MigrationError(
-                "Unfinished",
-                f"{error.filename}: {error.strerror}; some of what was exported is in place, and some is not. Nothing "
-                "is lost: when the cause is gone, run the same command again, which finishes it",
-            ) from error
+        backups = _carry_out(self, moves)
         self.discard()
         return backups
 
@@ -148,6 +142,17 @@ def staged(root: Path, run: str, owner: Owner | None) -> Iterator[Staging]:
         staging.discard()
 
 
+def finish(root: Path, owner: Owner | None) -> bool:
+    """Finish the renames of runs that were killed within them; return whether anything was left of them to do.
+
+    Raises: MigrationError `TargetBusy`, `Unfinished`; OSError.
+    """
+    if next(root.glob(f"{PREFIX}*"), None) is None:
+        return False
+    with _alone(root):
+        return sum(_settle(root, home, owner) for home in sorted(root.glob(f"{PREFIX}*"))) > 0
+
+
 def sync(path: Path) -> None:
     """Wait until all that was written to the file system of `path` is on the disk."""
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
@@ -175,17 +180,52 @@ def _alone(root: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _settle(root: Path, home: Path, owner: Owner | None) -> None:
+def _settle(root: Path, home: Path, owner: Owner | None) -> bool:
     """Finish the renames of a run that was killed within them, or throw away what it had not finished writing."""
     left = Staging(root, home.name.removeprefix(PREFIX), owner)
-    with contextlib.suppress(FileNotFoundError):
-        moves = [Move(*values) for values in json.loads((home / _READY).read_text())]
-        _carry_out(left, moves)
-        sync(home)
+    moves = _left_to_do(root, home)
+    is_begun = any(move.staged and os.path.lexists(left.files / move.staged) for move in moves)
+    _carry_out(left, moves)
+    sync(home)
     left.discard()
+    return is_begun
+
+
+def _left_to_do(root: Path, home: Path) -> list[Move]:
+    """Read what a run was about to rename; it may lie in a directory that somebody else writes to."""
+    if home.is_symlink():
+        raise MigrationError("TargetUnwritable", f"{home} is a link, and none of ours; remove it")
+    try:
+        moves = [Move(*values) for values in json.loads((home / _READY).read_text())]
+    except FileNotFoundError:
+        return []
+    _check(root, moves)
+    return moves
+
+
+def _check(root: Path, moves: Sequence[Move]) -> None:
+    """Refuse what would lead out of `root`. Raises: MigrationError `TargetUnwritable`."""
+    for path in [Path(path) for move in moves for path in (move.staged, move.target, move.backup)]:
+        if path.is_absolute() or ".." in path.parts:
+            raise MigrationError("TargetUnwritable", f"{path} is not within {root}; remove {root}/{PREFIX}* first")
+        link = next((above for above in path.parents if (root / above).is_symlink() and above.name), None)
+        if link is not None:
+            raise MigrationError("TargetUnwritable", f"{root / link} is a link; it is not followed")
 
 
 def _carry_out(staging: Staging, moves: Sequence[Move]) -> list[str]:
+    """Rename. Raises: MigrationError `Unfinished` where that fails."""
+    try:
+        return _rename(staging, moves)
+    except OSError as error:
+        raise MigrationError(
+            "Unfinished",
+            f"{error.filename}: {error.strerror}; some of what was exported is in place, and some is not. Nothing "
+            "is lost: when the cause is gone, run the same command again, which finishes it",
+        ) from error
+
+
+def _rename(staging: Staging, moves: Sequence[Move]) -> list[str]:
     backups = []
     # What only has to go comes first: once anything was put in place, all of that is gone, and what has its name is
     # new.
