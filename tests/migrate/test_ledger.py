@@ -174,6 +174,33 @@ async def test_what_was_deleted_in_the_store_since_stays_deleted(filled: State) 
     assert report.outcome == "Verified" and report.accounts and report.accounts.sessions.present == 3
 
 
+@pytest.mark.parametrize("lines", [HEADER + b"\n{", b"nonsense\n", None], ids=["torn", "no JSON", "no file"])
+async def test_what_is_not_whole_and_was_deleted_in_the_store_stays_deleted(state: State, lines: bytes | None) -> None:
+    state.session("a", lines=lines)
+    store = MemoryStore()
+    await migrate(state, store)
+    await store.delete("a")
+
+    reports = [await migrate(state, store) for _ in range(2)]
+
+    assert not await store.exists("a")
+    assert [report.accounts.sessions.present for report in reports if report.accounts] == [1, 1]
+    assert [report.outcome for report in reports] == ["Verified", "Verified"]
+
+
+async def test_a_deletion_holds_where_the_files_were_put_on_another_volume(filled: State) -> None:
+    store = MemoryStore()
+    await migrate(filled, store)
+    await store.delete("b")
+    for file in filled.folder.iterdir():
+        file.touch()
+
+    report = await migrate(filled, store, origin="another")
+
+    assert not await store.exists("b")
+    assert report.accounts and report.accounts.sessions.present == 3
+
+
 async def test_what_the_source_went_on_with_comes_back(filled: State) -> None:
     store = MemoryStore()
     await migrate(filled, store)
@@ -257,6 +284,26 @@ async def test_the_rows_of_another_source_do_no_harm(filled: State, tmp_path: An
     assert report.outcome == "Verified" and report.accounts and report.accounts.sessions.conflicts == 1
     read_back = await store.read("a")
     assert read_back is not None and read_back.lines == (TURN,)
+
+
+async def test_what_a_killed_run_did_not_prove_is_not_proven_by_another_source(
+    filled: State, tmp_path: Any, read: list[str]
+) -> None:
+    other = State(tmp_path / "other")
+    other.session("x")
+    store = MemoryStore()
+
+    def kill(seen: Progress) -> None:
+        if seen.phase == "Verify":
+            raise Killed
+
+    with pytest.raises(Killed):
+        await migrate(filled, store, watch=kill)
+    await migrate(other, store, origin="there")
+    read.clear()
+
+    assert (await migrate(filled, store)).outcome == "Verified"
+    assert {"id-0.jsonl", "id-1.jsonl"} <= set(read)
 
 
 async def test_a_ledger_that_makes_no_sense_is_none(filled: State, read: list[str]) -> None:

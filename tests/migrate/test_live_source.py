@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from sessionstore.migrate import pipeline
+from sessionstore.migrate import journal, pipeline
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.plan import Policy
+from sessionstore.migrate.progress import Progress, Watch
 from sessionstore.migrate.report import Report
 from sessionstore.openclaw import files
 from sessionstore.sessions.memory import MemoryStore
@@ -32,10 +34,16 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _migrate(
-    state: State, store: MemoryStore, *, is_live: bool = False, policy: Policy = Policy.NEWEST
+    state: State,
+    store: MemoryStore,
+    *,
+    is_live: bool = False,
+    policy: Policy = Policy.NEWEST,
+    origin: str = "here",
+    watch: Watch = lambda seen: None,
 ) -> Report:
-    options = pipeline.Options("s", Patience(0), policy, is_live=is_live, origin="here")
-    return await conftest.migrate(state.root, store, options, lambda seen: None)
+    options = pipeline.Options("s", Patience(0), policy, is_live=is_live, origin=origin)
+    return await conftest.migrate(state.root, store, options, watch)
 
 
 async def _lines(store: MemoryStore, key: SessionKey) -> list[bytes]:
@@ -146,3 +154,128 @@ async def test_a_session_that_is_gone_long_after_the_cutover_stays(state: State)
     await _migrate(state, store)
 
     assert await store.get(A) is not None
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+def _kill(seen: Progress) -> None:
+    if seen.phase == "Verify":
+        raise Killed
+
+
+async def test_what_a_killed_copy_brought_and_the_gateway_deleted_does_not_come_back(state: State) -> None:
+    state.session("a")
+    state.session("b")
+    store = MemoryStore()
+    with pytest.raises(Killed):
+        await _migrate(state, store, is_live=True, watch=_kill)
+    _delete(state, "a")
+
+    await _migrate(state, store)
+
+    assert await store.get(A) is None and await store.get(B) is not None
+
+
+def _grow(state: State) -> None:
+    state.session("a", lines=HEADER + b"\n" + TURN + b"\n", sessionId="id-0", updatedAt=NEWER)
+
+
+def _fresh(state: State, patch: pytest.MonkeyPatch) -> Watch:
+    patch.setattr(files, "_SETTLED_NS", 10**12)
+    return lambda seen: None
+
+
+def _torn(state: State, patch: pytest.MonkeyPatch) -> Watch:
+    state.file("id-0.jsonl", HEADER + b"\n{")
+    return lambda seen: None
+
+
+def _moving(state: State, patch: pytest.MonkeyPatch) -> Watch:
+    return lambda seen: _grow(state) if seen.phase == "Copy" and not seen.done else None
+
+
+def _later_than_inspect(state: State, patch: pytest.MonkeyPatch) -> Watch:
+    _delete(state, "a")
+    return lambda seen: _grow(state) if seen.phase == "Copy" and not seen.done else None
+
+
+@pytest.mark.parametrize("busy", [_fresh, _torn, _moving, _later_than_inspect])
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "reset"])
+async def test_a_session_that_was_in_use_while_it_was_copied_is_known_again(
+    state: State,
+    monkeypatch: pytest.MonkeyPatch,
+    busy: Callable[[State, pytest.MonkeyPatch], Watch],
+    is_deleted: bool,
+) -> None:
+    state.session("a", sessionId="id-0")
+    state.session("b")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True, policy=Policy.KEEP_STORE, watch=busy(state, monkeypatch))
+    assert await store.get(A) is not None
+    _delete(state, "a")
+    if not is_deleted:
+        state.session("a", lines=TURN + b"\n", sessionId="after", updatedAt=NEWER)
+
+    report = await _migrate(state, store, policy=Policy.KEEP_STORE)
+
+    held = await store.get(A)
+    assert report.outcome == "Verified" and report.accounts and report.accounts.sessions.conflicts == 0
+    assert (held.entry["sessionId"] if held else None) == (None if is_deleted else "after")
+
+
+async def test_a_deletion_between_two_copies_is_not_forgotten(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SPARE", 0)
+    for key in "abcdef":
+        state.session(key)
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True)
+    _delete(state, "a")
+    for _ in range(3):
+        await _migrate(state, store, is_live=True)
+    assert await store.get_document("migration/s/ledger/0") is None, "the ledger was not written anew"
+
+    await _migrate(state, store)
+
+    assert await store.get(A) is None and await store.get(B) is not None
+
+
+async def test_what_cannot_be_looked_into_is_not_gone(state: State, tmp_path: Path) -> None:
+    State(state.root, agent="work").session("w")
+    state.session("a")
+    store = MemoryStore()
+    await _migrate(state, store, is_live=True)
+    (state.root / "agents" / "main").rename(tmp_path / "elsewhere")
+    (state.root / "agents" / "main").symlink_to(tmp_path / "elsewhere")
+
+    report = await _migrate(state, store)
+
+    assert report.problem_count and await store.get(A) is not None
+
+
+async def test_what_another_source_of_the_name_brought_is_not_gone(state: State, tmp_path: Path) -> None:
+    other = State(tmp_path / "other")
+    other.session("b")
+    state.session("a")
+    store = MemoryStore()
+    await _migrate(state, store)
+
+    await _migrate(other, store, is_live=True, origin="there")
+    await _migrate(other, store, origin="there")
+
+    assert await store.get(A) is not None
+
+
+async def test_what_another_source_of_the_name_brought_is_not_ours(state: State, tmp_path: Path) -> None:
+    other = State(tmp_path / "other")
+    other.session("a", lines=TURN + b"\n", updatedAt=NEWER)
+    state.session("a")
+    store = MemoryStore()
+    await _migrate(state, store)
+
+    await _migrate(other, store, is_live=True, policy=Policy.KEEP_STORE, origin="there")
+    report = await _migrate(other, store, policy=Policy.KEEP_STORE, origin="there")
+
+    assert report.accounts and report.accounts.sessions.conflicts == 1
+    assert await _lines(store, A) == [HEADER]

@@ -162,7 +162,7 @@ def verify_command(  # noqa: PLR0913, PLR0917  click hands over each option by i
     scratch: Path | None,
     as_json: bool,
 ) -> None:
-    """Prove that a store holds exactly what SOURCE holds. Nothing is written."""
+    """Prove that a store holds all that SOURCE holds, just as it is there. Nothing is written."""
 
     async def work(place: Place) -> Report:
         options = pipeline.Options(place.name, Patience(store_timeout))

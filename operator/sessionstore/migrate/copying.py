@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from sessionstore.migrate import bounded, rows, vanished
 from sessionstore.migrate import run as runs
@@ -22,7 +24,7 @@ async def copy(run: Run, seen: Survey) -> Accounts:
     """Copy all of a source. Raises: Unavailable, SourceError, MigrationError; what was copied until then stays."""
     copier = _Copier(run)
     await bounded.for_each(bounded.groups(run.items(), runs.size_of), copier.copy)
-    if run.journal.follows_live and not run.is_live and not seen.quarantined:
+    if run.journal.follows_live and not run.is_live and not (seen.quarantined or seen.unread):
         await vanished.drop(run)
     await run.journal.flush(run.ledger)
     return copier.accounts
@@ -46,10 +48,15 @@ class _Copier:
             self._run.meter.settle(self.accounts)
             await self._run.meter.step(size)
 
-    async def _known(self, group: Sequence[Item]) -> dict[rows.Name, tuple[Row, Session | None]]:
-        """Return what earlier runs left of these things and the source still has, with the store's side of it."""
+    async def _known(self, group: Sequence[Item]) -> dict[rows.Name, tuple[Row | None, Session | None]]:
+        """Return what the source has as an earlier run carried it, with the store's side of it.
+
+        There is no row where only reading it told so: then it may be missing in the store, and nothing more is known.
+        """
         found = {
-            name_of(item): row for item in group if not isinstance(item, SetAside) and (row := self._run.row(item))
+            name_of(item): row
+            for item in group
+            if not isinstance(item, SetAside) and ((row := self._run.row(item)) or self._was_carried(item))
         }
         keys = [item.key for item in group if isinstance(item, SourceSession) and name_of(item) in found]
         held = await self._run.patience.of(lambda: self._run.records(keys)) if keys else ()
@@ -60,19 +67,22 @@ class _Copier:
         }
         return {name: (row, sessions.get(name)) for name, row in found.items()}
 
-    async def _copy(self, item: Item, known: dict[rows.Name, tuple[Row, Session | None]]) -> int:
+    def _was_carried(self, item: SourceSession | SourceArchive) -> bool:
+        ledger, name = self._run.ledger, name_of(item)
+        facts = ledger.facts(name) if ledger.known(name) else None
+        return facts is not None and self._run.was_carried(facts)
+
+    async def _copy(self, item: Item, known: dict[rows.Name, tuple[Row | None, Session | None]]) -> int:
         """Copy one thing; return its size."""
         if isinstance(item, SetAside):
-            kept = await self._run.patience.of(
-                lambda: self._run.keeper.keep_problem(item.problem, item.blob, is_archive=item.is_archive)
-            )
-            self._take(Carried(runs.set_aside(item), kept=(kept,) if kept else ()))
-            return item.blob.size
+            return await self._set_aside(item)
         name = name_of(item)
         row, held = known.get(name, (None, None))
         if row and await self._is_done(row, held):
             return row.facts.bytes
         facts = self._run.ledger.facts(name)
+        if facts and held is None and name in known and await self._is_deleted(facts):
+            return facts.bytes
         stamp = item.lines.stamp if item.lines else None
         left = self._run.left(name)
         carried = await self._run.patience.of(lambda: self._carry(item, self._intent(item, row), left))
@@ -82,19 +92,31 @@ class _Copier:
         await self._note(item, facts, stamp, carried)
         return facts.bytes if facts else 0
 
+    async def _set_aside(self, item: SetAside) -> int:
+        kept = await self._run.patience.of(
+            lambda: self._run.keeper.keep_problem(item.problem, item.blob, is_archive=item.is_archive)
+        )
+        self._take(Carried(runs.set_aside(item), kept=(kept,) if kept else ()))
+        return item.blob.size
+
     async def _is_done(self, row: Row, held: Session | None) -> bool:
         """Count what an earlier run, or this one before it was killed, has done; tell whether it still holds."""
         run, facts = self._run, row.facts
-        if await run.patience.of(lambda: run.is_as_left(row, held)):
-            intent = row.intent if row.run == run.journal.run else PRESENT
-            self.accounts += intent.accounts(facts.name, facts.lines)
-            return True
-        is_session = facts.name.kind == "session"
-        if is_session and held is None and await run.patience.of(lambda: run.is_deleted(facts.name)):
-            self.accounts += PRESENT.accounts(facts.name, facts.lines)
-            run.ledger.flag(EXCUSED, facts.name)
-            return True
-        return False
+        if not await run.patience.of(lambda: run.is_as_left(row, held)):
+            return False
+        intent = row.intent if row.run == run.journal.run else PRESENT
+        self.accounts += intent.accounts(facts.name, facts.lines)
+        return True
+
+    async def _is_deleted(self, facts: Facts) -> bool:
+        """Count a session that was carried and was deleted in the store since; tell whether it is one."""
+        run = self._run
+        if facts.name.kind != "session" or not await run.patience.of(lambda: run.is_deleted(facts.name)):
+            return False
+        self.accounts += PRESENT.accounts(facts.name, facts.lines)
+        self.accounts += Accounts(lines=Account(quarantined=int(facts.is_torn)))
+        run.ledger.flag(EXCUSED, facts.name)
+        return True
 
     def _intent(self, item: SourceSession | SourceArchive, row: Row | None) -> Intent:
         return self._run.ledger.intent(name_of(item)) or (PRESENT if row else NEW)
@@ -121,16 +143,21 @@ class _Copier:
     async def _note(
         self, item: SourceSession | SourceArchive, facts: Facts | None, stamp: str | None, carried: Carried
     ) -> None:
-        """Leave a row about what is whole on both sides and as Inspect found it."""
+        """Leave a row: what is whole on both sides and as Inspect found it may be skipped by the next run.
+
+        Of any other session it says what the store was given: what becomes of that in the source is no conflict.
+        """
         run = self._run
         name = name_of(item)
         if facts is None or facts.stamp != stamp or facts.entry != rows.entry_hash(item):
             run.ledger.flag(MOVING, name)
-            return
-        if stamp is None or not facts.is_clean or carried.is_excused:
+            facts = Facts(name, b"", None, b"", 0, 0)
+        elif not facts.is_clean:
+            facts = replace(facts, stamp=None)
+        if carried.is_excused or (facts.stamp is None and isinstance(item, SourceArchive)):
             return
         if isinstance(item, SourceArchive):
-            marked = await run.patience.of(lambda: mark(run.store, item.agent, item.name, facts.lines))
+            marked = await run.patience.of(partial(mark, run.store, item.agent, item.name, facts.lines))
         else:
             marked = rows.mark_of(carried.held) if carried.held else None
         if marked:

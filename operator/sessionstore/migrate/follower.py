@@ -145,7 +145,7 @@ class Follower:
     def _carried(self, key: SessionKey) -> Left | None:
         """Return how the copy left a session."""
         row = self._ledger.known(rows.Name("session", key.agent, key.key))
-        return Left(row.mark, row.facts.stamp) if row else None
+        return Left(row.mark, row.facts.stamp) if row and row.run > rows.ELSEWHERE else None
 
     def _is_ours(self, key: SessionKey, held: Session) -> bool:
         """Tell whether a session of the target is as we left it, or was made by us in any case.

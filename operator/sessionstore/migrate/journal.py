@@ -22,7 +22,7 @@ from typing import Any
 from sessionstore.migrate.keeper import Keeper
 from sessionstore.migrate.ledger import Ledger
 from sessionstore.migrate.patience import Patience
-from sessionstore.migrate.rows import Ending, Facts, Intent, Name, Row
+from sessionstore.migrate.rows import ELSEWHERE, Ending, Facts, Intent, Name, Row
 
 GROUP = 1000
 """Rows of a document."""
@@ -45,7 +45,7 @@ class Head:
         proven: the last run that came to its end; rows up to it need no proof.
         source: what the rows were made from; the run of another source is not gone on with.
         first: the first document that counts.
-        is_live: the last run that came to its end was one over a source that changed meanwhile.
+        is_live: the last run was one over a source that changed meanwhile, or was to end what such a one began.
     """
 
     epoch: str
@@ -68,7 +68,9 @@ class Journal:
         self.goes_on = False
         """Whether this run goes on with one that was killed."""
         self.follows_live = False
-        """Whether this run goes on where one ended that copied this very source while a gateway wrote to it."""
+        """Whether this run goes on where one copied this very source while a gateway wrote to it; ended or killed."""
+        self._old = range(0)
+        """Documents of rows that were made of another source, until they are written anew."""
 
     @property
     def run(self) -> int:
@@ -85,24 +87,38 @@ class Journal:
         if head is None:
             return
         self._head, self._next = head, head.first
+        is_same = head.source == self._source
         while (rows := _read(await self._get(f"ledger/{self._next}"), head.epoch)) is not None:
-            self._take(ledger, rows)
+            self._take(ledger, rows, is_same=is_same)
             self._next += 1
-        self.goes_on = head.run > head.proven and head.source == self._source
-        self.follows_live = head.is_live and head.source == self._source
+        self.goes_on = head.run > head.proven and is_same
+        self.follows_live = head.is_live and is_same
         if not self.goes_on:
             ledger.forget_intents()
-            self._head = replace(head, run=max(self._newest_run, head.run) + 1, source=self._source)
+            run = max(self._newest_run, head.run) + 1
+            self._head = replace(head, run=run, source=self._source, is_live=self.follows_live)
+        if not is_same:
+            self._old = range(head.first, self._next)
 
-    async def begin(self, ledger: Ledger) -> None:
+    async def begin(self, ledger: Ledger, *, is_live: bool = False) -> None:
         """Write down what is planned, before anything is done: a run that goes on counts as this says."""
-        if self.goes_on:
-            return
-        run = self.run
+        was_live = self._head.is_live
+        self._head = replace(self._head, is_live=was_live or is_live)
+        if not self.goes_on:
+            await self._begin(ledger)
+        elif is_live and not was_live:
+            await self._put_head()
+
+    async def _begin(self, ledger: Ledger) -> None:
+        run, old = self.run, self._old
+        if old:
+            await self._write_all(map(_row_line, ledger.rows(with_gone=True)))
+            self._head = replace(self._head, first=old.stop)
         await self._write_all(
             _line(_PLANNED, *name, intent.ending.value, intent.common, run) for name, intent in ledger.intents()
         )
         await self._put_head()
+        await self._delete_all(old)
 
     async def add(self, ledger: Ledger, row: Row) -> None:
         """Take in a row; it is written soon."""
@@ -123,12 +139,12 @@ class Journal:
         old = range(self._head.first, self._next)
         is_long = self._written > 2 * ledger.count_rows() + SPARE
         if is_long:
-            await self._write_all(map(_row_line, ledger.rows()))
+            # What a gateway deleted since an earlier copy is still to be deleted by the run that ends this.
+            await self._write_all(map(_row_line, ledger.rows(with_gone=is_live)))
         first = old.stop if is_long else old.start
         self._head = replace(self._head, proven=self.run, first=first, is_live=is_live)
         await self._put_head()
-        for number in old if is_long else ():
-            await self._delete(f"ledger/{number}")
+        await self._delete_all(old if is_long else ())
 
     async def drop(self) -> None:
         """Forget all rows: something is not as they say."""
@@ -136,7 +152,8 @@ class Journal:
 
     # -- the inner workings ---------------------------------------------------------------------
 
-    def _take(self, ledger: Ledger, rows: Iterable[list[Any]]) -> None:
+    def _take(self, ledger: Ledger, rows: Iterable[list[Any]], *, is_same: bool) -> None:
+        """Take rows over; of another source those that were proven, as its own."""
         known: list[Row] = []
         for kind, *values in rows:
             self._written += 1
@@ -145,6 +162,8 @@ class Journal:
                 known.append(_row(values))
             elif values[-1] == self._head.run:
                 ledger.intend(Name(*values[:3]), Intent(Ending(values[3]), values[4]))
+        if not is_same:
+            known = [replace(row, run=ELSEWHERE) for row in known if self.is_proven(row)]
         ledger.learn(known, from_earlier_run=True)
 
     async def _write_all(self, lines: Iterator[str]) -> None:
@@ -163,6 +182,10 @@ class Journal:
 
     async def _get(self, rest: str) -> bytes | None:
         return await self._patience.of(lambda: self._keeper.get(rest))
+
+    async def _delete_all(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            await self._delete(f"ledger/{number}")
 
     async def _delete(self, rest: str) -> None:
         await self._patience.of(lambda: self._keeper.delete(rest))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sessionstore.migrate.rows import Ending, Facts, Intent, Name, Row
+from sessionstore.migrate.rows import ELSEWHERE, Ending, Facts, Intent, Name, Row
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.scratch import Scratch
 
@@ -74,23 +74,34 @@ class Ledger:
         values = self._one("SELECT * FROM known WHERE kind=? AND agent=? AND name=?", name)
         return _row(values) if values else None
 
-    def rows(self) -> Iterator[Row]:
-        """Go through what is known of things that the source still has."""
-        query = "SELECT known.* FROM known JOIN items USING (kind, agent, name)"
+    def mark(self, name: Name) -> bytes | None:
+        """Return the mark of what this source has left in the store, in an earlier run or in this one."""
+        values = self._one("SELECT mark FROM known WHERE kind=? AND agent=? AND name=? AND run>?", (*name, ELSEWHERE))
+        return values[0] if values else None
+
+    def rows(self, *, with_gone: bool) -> Iterator[Row]:
+        """Go through what is known; of things that the source has not any more only where that is asked for."""
+        self._write_facts()
+        query = (
+            "SELECT known.* FROM known"
+            if with_gone
+            else "SELECT known.* FROM known JOIN items USING (kind, agent, name)"
+        )
         return map(_row, self._database.cursor().execute(query))
 
     def gone(self, kind: str) -> Iterator[Row]:
-        """Go through what is known of things that the source has not any more."""
+        """Go through what this source has left in the store and has not any more."""
         self._write_facts()
         query = (
-            "SELECT known.* FROM known LEFT JOIN items USING (kind, agent, name) WHERE items.kind IS NULL AND kind=?"
+            "SELECT known.* FROM known LEFT JOIN items USING (kind, agent, name) "
+            "WHERE items.kind IS NULL AND kind=? AND run>?"
         )
-        return map(_row, self._database.cursor().execute(query, (kind,)))
+        return map(_row, self._database.cursor().execute(query, (kind, ELSEWHERE)))
 
     def known_names(self, kind: str) -> Iterator[Name]:
-        """Go through the names of all things of one kind that are known."""
-        query = "SELECT kind, agent, name FROM known WHERE kind=?"
-        return (Name(*values) for values in self._database.cursor().execute(query, (kind,)))
+        """Go through the names of all things of one kind that this source has left in the store."""
+        query = "SELECT kind, agent, name FROM known WHERE kind=? AND run>?"
+        return (Name(*values) for values in self._database.cursor().execute(query, (kind, ELSEWHERE)))
 
     def count_rows(self) -> int:
         """Count them, and those of things that the source has not any more."""
@@ -132,6 +143,10 @@ class Ledger:
         """Say that the store refuses a thing; said twice it is one problem."""
         values = (*name, problem.path, problem.reason.value, problem.detail, problem.key)
         self._database.execute("INSERT OR REPLACE INTO refused VALUES (?,?,?,?,?,?,?)", values)
+
+    def is_refused(self, name: Name) -> bool:
+        """Tell whether the store refuses a thing."""
+        return self._one("SELECT 1 FROM refused WHERE kind=? AND agent=? AND name=?", name) is not None
 
     def problems(self) -> Iterator[Problem]:
         """Go through all problems: the source's, then what the store refuses."""

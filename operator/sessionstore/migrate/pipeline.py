@@ -125,7 +125,7 @@ async def _carry_out(run: Run, seen: Survey, options: Options) -> Report:
         run.ledger.forget_intents()
         await run.meter.enter("Plan")
         planning.check_conflicts(run, await planning.make(run, seen))
-    await run.journal.begin(run.ledger)
+    await run.journal.begin(run.ledger, is_live=run.is_live)
     await run.meter.enter("Copy")
     accounts = await copying.copy(run, seen)
     await run.meter.enter("Verify")

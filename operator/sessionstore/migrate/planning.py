@@ -90,7 +90,7 @@ class _Planner:
             run.ledger.flag(HELD, facts.name)
             return False
         if held is None:
-            is_deleted = row is not None and await run.patience.of(partial(run.is_deleted, facts.name))
+            is_deleted = run.was_carried(facts) and await run.patience.of(partial(run.is_deleted, facts.name))
             self._note(facts, Standing.NEWER_THERE if is_deleted else Standing.NEW, PRESENT if is_deleted else NEW)
         elif row and await run.is_as_left(row, held):
             self._note(facts, Standing.SAME, PRESENT)

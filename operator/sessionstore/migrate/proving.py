@@ -88,7 +88,8 @@ class _Prover:
         facts = run.ledger.facts(name)
         stamp = item.lines.stamp if item.lines else None
         checked = await run.patience.of(lambda: self._check(item, held))
-        is_moving = facts is None or facts.digest != checked.source
+        # The hash also speaks of marks and lifetimes, which are in no digest.
+        is_moving = facts is None or (facts.digest, facts.entry) != (checked.source, rows.entry_hash(item))
         if is_moving:
             self.changed = self.changed or name
             run.ledger.flag(MOVING, name)
@@ -113,7 +114,9 @@ class _Prover:
         run, name = self._run, name_of(item)
         if self._is_strict:
             return False
-        if run.ledger.has_flag(EXCUSED, name) or (run.is_live and is_moving):
+        if run.ledger.has_flag(EXCUSED, name):
+            return checked.store is not None or await self._is_rightly_absent(name)
+        if run.is_live and is_moving:
             return True
         if await self._is_won_by_another(item, checked):
             return True
@@ -121,6 +124,13 @@ class _Prover:
             run.ledger.flag(MOVING, name)
             return True
         return await run.patience.of(lambda: self._is_later_there(item))
+
+    async def _is_rightly_absent(self, name: rows.Name) -> bool:
+        """Tell whether the store refused a thing, has no place for it, or was told to delete it: or has lost it."""
+        run = self._run
+        if run.ledger.is_refused(name) or name.kind == "archive":
+            return run.ledger.is_refused(name) or not run.has_archives
+        return await run.patience.of(lambda: run.is_deleted(name))
 
     async def _is_won_by_another(self, item: Carried, checked: Checked) -> bool:
         """Tell whether the store has what another source rightly put there, or has it when that source is done."""
@@ -137,6 +147,9 @@ class _Prover:
     async def _is_later_there(self, item: Carried) -> bool:
         """Tell whether a gateway went on with something after it was copied: that is no fault of the copy."""
         if isinstance(item, SourceSession):
+            held = await self._run.store.get(item.key)
+            if held and rows.mark_of(held) == self._run.ledger.mark(name_of(item)):
+                return False  # Nobody has touched it since, so what is too much in it came with the copy.
             return await carry.is_later_there(self._run.store, item, self._run.room)
         return await archives.is_later_there(self._run.store, item, self._run.room)
 

@@ -76,6 +76,7 @@ class Survey:
         quarantined: sessions that are set aside.
         archives_aside: archives that are.
         unsupported: what may hold sessions and cannot be read.
+        unread: links, odd names, a configuration that makes no sense: sessions may be there that are not seen.
         digest: of all that can be carried.
     """
 
@@ -93,6 +94,7 @@ class Survey:
     digest: str
     archives_aside: int = 0
     unsupported: Problem | None = None
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from sessionstore.migrate.report import Account, Accounts
 from sessionstore.sessions.record import Session
 
 _HASH_BYTES = 16
+ELSEWHERE = 0
+"""The run of a row that was made of another source under this name: it tells what was proven, and nothing is ours."""
 
 
 class Name(NamedTuple):
@@ -98,8 +100,9 @@ class Row:
     """What a run left about one thing that it carried.
 
     Attributes:
+        facts: without a stamp where it speaks of what the store was given and of nothing that could be skipped.
         mark: what the store had then; see `mark_of`.
-        run: the number of the run.
+        run: the number of the run, or ELSEWHERE.
     """
 
     facts: Facts
@@ -110,6 +113,10 @@ class Row:
     def holds_for(self, entry: bytes, stamp: str | None) -> bool:
         """Tell whether the source still has what the row speaks of."""
         return stamp is not None and self.facts.stamp == stamp and self.facts.entry == entry
+
+    def speaks_of(self, facts: Facts) -> bool:
+        """Tell whether the source has what was carried then: it was read again, where its stamp does not tell."""
+        return (self.facts.entry, self.facts.digest) == (facts.entry, facts.digest)
 
 
 def name_of(item: SourceSession | SourceArchive) -> Name:

@@ -80,13 +80,17 @@ class Run:
         What the gateway has made of a session since is no other side of it, but a later state of the same.
         """
         followed = self.remembered(SessionKey(name.agent, name.name)) if name.kind == "session" else None
-        row = self.ledger.known(name) if self.journal.follows_live else None
-        return followed or (row.mark if row else None)
+        return followed or (self.ledger.mark(name) if self.journal.follows_live else None)
 
     def known(self, facts: Facts) -> Row | None:
         """Return the same for what Inspect found."""
         row = self.ledger.known(facts.name)
         return row if row and row.holds_for(facts.entry, facts.stamp) else None
+
+    def was_carried(self, facts: Facts) -> bool:
+        """Tell whether an earlier run carried just this, so that what the store has not of it was deleted there."""
+        row = self.ledger.known(facts.name)
+        return row is not None and row.speaks_of(facts)
 
     async def is_as_left(self, row: Row, held: Session | None = None) -> bool:
         """Tell whether the store still has what the row says; `held` is a session that was looked up already."""

@@ -39,6 +39,7 @@ async def inspect(source: Source, ledger: Ledger, meter: Meter) -> Survey:
     for problem in source.problems():
         ledger.add_problem(problem)
         count.unsupported = count.unsupported or _unsupported(problem)
+        count.unread += problem.reason is not Reason.UNKNOWN_FILE
     return Survey(
         layouts=source.layouts,
         agents=tuple(sorted(count.agents)),
@@ -53,6 +54,7 @@ async def inspect(source: Source, ledger: Ledger, meter: Meter) -> Survey:
         beside=source.beside(),
         quarantined=count.quarantined,
         unsupported=count.unsupported,
+        unread=count.unread,
         digest=ledger.whole_digest(),
     )
 
@@ -77,6 +79,7 @@ class _Count:
     orphans: int = 0
     quarantined: int = 0
     unsupported: Problem | None = None
+    unread: int = 0
 
     def set_aside(self, found: SetAside) -> None:
         problem = found.problem
