@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sessionstore.openclaw.problems import SourceError
+
 _UNSAFE = ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "PRAGMA cache_size=-8192", "PRAGMA temp_store=FILE")
 """A scratch file that a crash leaves behind is never read again."""
 
@@ -33,9 +35,15 @@ class Scratch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Take the directory away. Raises: SourceError `ScratchFull` where a database in it found no room."""
         for database in self._databases:
             database.close()
         self._folder.cleanup()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            where = Path(self._folder.name).parent
+            raise SourceError(
+                "ScratchFull", f"no room in {where} for temporary files; make some, or name a directory with --scratch"
+            ) from error
 
     def path(self, suffix: str = "") -> Path:
         """Return the path of a file that is not there yet."""

@@ -75,6 +75,33 @@ def test_a_gateway_that_was_rolled_back_waits_for_another_wish_and_says_so() -> 
     assert plan.verdicts["Degraded"].status == "False"
 
 
+@pytest.mark.parametrize(
+    "record", [pytest.param(ROLLED_BACK, id="after a rollback"), pytest.param(EXPORTED, id="before its end was seen")]
+)
+def test_a_gateway_that_was_rolled_back_stays_on_its_files_when_the_source_leaves_the_spec(
+    record: records.Record,
+) -> None:
+    store = builders.a_store(builders.a_gateway())
+    live = builders.a_workload()
+    gateway = facts.GatewayFacts(store.spec.gateways[0], live, pods=(builders.a_pod(live),))
+
+    plan = builders.planned(store, gateways=(gateway,), records={"old-home": record})
+
+    assert (plan.injections, plan.step) == ((), None)
+    verdict = plan.verdicts["Injected"]
+    assert (verdict.status, verdict.reason) == ("False", R.ROLLED_BACK)
+    assert "source 'old-home'" in verdict.message and "mode Run" in verdict.message
+
+
+def test_a_gateway_that_reads_the_store_is_kept_up_when_its_source_leaves_the_spec_within_a_rollback() -> None:
+    store = builders.a_store(builders.a_gateway())
+    gateway = facts.GatewayFacts(store.spec.gateways[0], builders.injected(builders.a_workload(), store))
+
+    plan = builders.planned(store, gateways=(gateway,), records={"old-home": EXPORTED})
+
+    assert [chosen.gateway for chosen in plan.injections] == ["openclaw"]
+
+
 def test_pods_that_start_on_files_at_the_end_of_a_rollback_are_no_delta() -> None:
     plan = _planned(BACK, EXPORTED, builders.a_gateway_on_files(BACK))
 

@@ -15,7 +15,7 @@ from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import binding, fence, injection
-from sessionstore.reconcile.store import facts, jobs, migration
+from sessionstore.reconcile.store import facts, jobs, migration, records
 
 R = reasons.Reason
 
@@ -152,14 +152,32 @@ def _is_leaving(look_at: Look, sources: Mapping[str, migration.SourcePlan]) -> b
     )
 
 
-def injections(looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan]) -> tuple[Injecting, ...]:
-    """Choose the gateways to apply to in this pass. The apply stage writes the records first."""
+def left_on_files(
+    look_at: Look, sources: Mapping[str, migration.SourcePlan], known: Mapping[str, records.Record]
+) -> str | None:
+    """Name the source that a gateway was rolled back to, and that left the spec: its files are ahead of the store."""
+    named = {plan.record.claim for plan in sources.values()}
+    for name, record in known.items():
+        is_back = name not in sources and record.exported is not None
+        if is_back and not look_at.is_injected and record.claim in look_at.claims - named:
+            return name
+    return None
+
+
+def injections(
+    looked_at: Sequence[Look], sources: Mapping[str, migration.SourcePlan], known: Mapping[str, records.Record]
+) -> tuple[Injecting, ...]:
+    """Choose the gateways to apply to in this pass. The apply stage writes the records first.
+
+    Args:
+        known: what is remembered of each source, also of those that left the spec.
+    """
     chosen = []
     for gateway in looked_at:
         blocked = gateway.obstacle is not None and not gateway.is_injected
         if blocked or not isinstance(gateway.wanted, injection.Injection) or not gateway.store_ready:
             continue
-        if _is_leaving(gateway, sources):
+        if _is_leaving(gateway, sources) or left_on_files(gateway, sources, known) is not None:
             continue
         if gateway.is_injected or awaits(gateway, sources) is None:
             chosen.append(Injecting(gateway.facts.gateway.name, gateway.wanted.patch))

@@ -132,7 +132,7 @@ def _full_plan(
     return Plan(
         forget=_forgettable(store, seen, means),
         objects=objects,
-        injections=injecting.injections(looked_at, planned),
+        injections=injecting.injections(looked_at, planned, remembered),
         step=step,
         verdicts=said,
         sources=planned,

@@ -11,7 +11,7 @@ from sessionstore.apis import conditions
 from sessionstore.apis.v1alpha1 import carried_out, reasons
 from sessionstore.apis.v1alpha1 import sessionstore as api
 from sessionstore.gateways import fence, injection
-from sessionstore.reconcile.store import facts, injecting, migration
+from sessionstore.reconcile.store import facts, injecting, migration, records
 
 R = reasons.Reason
 
@@ -44,13 +44,15 @@ def _injected(
     if not looked_at:
         return conditions.Verdict("True", R.NO_GATEWAYS, "no gateways are named")
     for gateway in looked_at:
-        verdict = _gateway_verdict(gateway, sources)
+        verdict = _gateway_verdict(gateway, sources, seen.records)
         if verdict is not None:
             return verdict
     return conditions.Verdict("True", R.INJECTED, f"all pods of {len(looked_at)} gateways have their configuration")
 
 
-def _gateway_verdict(gateway: injecting.Look, sources: Mapping[str, migration.SourcePlan]) -> conditions.Verdict | None:
+def _gateway_verdict(
+    gateway: injecting.Look, sources: Mapping[str, migration.SourcePlan], known: Mapping[str, records.Record]
+) -> conditions.Verdict | None:
     """Say what keeps one gateway from being injected; None where nothing does."""
     name = gateway.facts.gateway.name
     if gateway.obstacle is not None:
@@ -59,6 +61,11 @@ def _gateway_verdict(gateway: injecting.Look, sources: Mapping[str, migration.So
     if back is not None and not gateway.is_injected:
         reason = R.ROLLED_BACK if back.phase is migration.Phase.ROLLED_BACK else R.ROLLING_BACK
         return conditions.Verdict("False", reason, f"gateway {name!r} is on its files: {back.verdict.message}")
+    left = injecting.left_on_files(gateway, sources, known)
+    if left is not None:
+        message = f"gateway {name!r} is on its files, which are ahead of the store: source {left!r}, to which it was "
+        message += "rolled back, is not in the spec any more; put it back with mode Run, or take the gateway out"
+        return conditions.Verdict("False", R.ROLLED_BACK, message)
     source = injecting.awaits(gateway, sources)
     if source is not None and not gateway.is_injected:
         message = f"gateway {name!r} stays on its files until that is done: {sources[source].verdict.message}"
