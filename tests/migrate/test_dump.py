@@ -213,3 +213,45 @@ async def test_a_damaged_dump_can_be_taken_as_it_is(store: Store, path: Path, sc
         sum(map(len, whole[:-1])),
         sum(map(len, [*whole[:-1], broken[0]])),
     }
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(b'{"type":"session","agent":"a"\n', id="no JSON"),
+        pytest.param(b'{"type":"session","agent":"a"}\n', id="no key"),
+        pytest.param(b'{"type":"session","agent":"a/b","key":"k","entry":"{}"}\n', id="no agent's name"),
+        pytest.param(b'{"type":"session","agent":"a","key":"k","entry":"["}\n', id="no entry"),
+        pytest.param(b'{"type":"archive","agent":"a","name":"../x"}\n', id="no archive's name"),
+    ],
+)
+async def test_the_lines_of_what_is_broken_are_set_aside_with_it_and_become_nobody_elses(
+    store: Store, path: Path, scratch: Scratch, broken: bytes
+) -> None:
+    await store.set(KEY, {"sessionId": "id"})
+    await store.append(KEY, LINES)
+    await _export(store, path)
+    header, *records, _ = path.read_bytes().splitlines(keepends=True)
+    lines = dump_records.lines([b"of another"]) * 2
+    path.write_bytes(b"".join([header, *records, broken, lines, b'{"type":"end"}\n']))
+
+    source = dump.open_dump(path, scratch)
+    items = [item async for item in source.sessions()] + [item async for item in source.archives()]
+
+    (session,) = [item for item in items if isinstance(item, SourceSession)]
+    assert await _lines(session) == LINES
+    (aside,) = [item for item in items if isinstance(item, SetAside)]
+    assert b"".join(aside.blob.chunks()) == broken + lines
+
+
+async def test_lines_that_cannot_be_read_are_a_gap_and_set_aside(store: Store, path: Path, scratch: Scratch) -> None:
+    await store.set(KEY, {"sessionId": "id"})
+    await _export(store, path)
+    header, session, _ = path.read_bytes().splitlines(keepends=True)
+    first, broken, last = dump_records.lines([b"1"]), b'{"type":"lines","lines":["2"\n', dump_records.lines([b"3"])
+    path.write_bytes(b"".join([header, session, first, broken, last, b'{"type":"end"}\n']))
+
+    aside, found = [item async for item in dump.open_dump(path, scratch).sessions()]
+
+    assert isinstance(found, SourceSession) and await _lines(found) == [b"1", b"3"]
+    assert isinstance(aside, SetAside) and b"".join(aside.blob.chunks()) == broken

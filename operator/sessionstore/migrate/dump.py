@@ -79,13 +79,10 @@ class DumpLines:
         with _opened(self.dump.path) as stream:
             stream.seek(self.row.at + self.row.size)
             at = stream.tell()
-            while raw := stream.readline(MAX_RECORD_BYTES):
+            while dump_records.is_lines(raw := stream.readline(MAX_RECORD_BYTES)):
                 with contextlib.suppress(BadRecord):
                     # What cannot be read was set aside when the dump was gone through.
-                    record = dump_records.read(raw)
-                    if record["type"] != "lines":
-                        return
-                    yield Batch(dump_records.lines_of(record), at)
+                    yield Batch(dump_records.lines_of(dump_records.read(raw)), at)
                 at += len(raw)
 
 
@@ -108,7 +105,7 @@ class DumpSource:
     async def sessions(self) -> AsyncIterator[SourceSession | SetAside]:
         """Go through the sessions, and what is broken."""
         for row in self._rows(_BAD):
-            yield SetAside(self._problem(row, row.name, Reason.INVALID_JSON), self._region(row))
+            yield SetAside(self._problem(row, row.name, Reason.INVALID_JSON), self._whole(row))
         for row in self._rows(_SESSION):
             yield self._session(row)
 
@@ -118,7 +115,7 @@ class DumpSource:
             try:
                 agent, name = check_agent(row.agent), check_archive_name(row.name)
             except InvalidKey as error:
-                yield SetAside(self._problem(row, str(error), Reason.INVALID_KEY), self._region(row), is_archive=True)
+                yield SetAside(self._problem(row, str(error), Reason.INVALID_KEY), self._whole(row), is_archive=True)
                 continue
             yield SourceArchive(agent, name, DumpLines(self, row))
 
@@ -148,15 +145,25 @@ class DumpSource:
                 dump_records.lifetime_of(record),
             )
         except (BadRecord, InvalidEntry) as error:
-            return SetAside(self._problem(row, str(error), Reason.INVALID_JSON), self._region(row))
+            return SetAside(self._problem(row, str(error), Reason.INVALID_JSON), self._whole(row))
         except InvalidKey as error:
-            return SetAside(self._problem(row, str(error), Reason.INVALID_KEY), self._region(row))
+            return SetAside(self._problem(row, str(error), Reason.INVALID_KEY), self._whole(row))
 
     def _record(self, row: _Row) -> dict[str, Any]:
         return dump_records.read(b"".join(self._region(row).chunks()))
 
     def _region(self, row: _Row) -> _Region:
         return _Region(self.path, row.at, row.size)
+
+    def _whole(self, row: _Row) -> _Region:
+        """Return what is set aside: the record, with the lines that follow it where it is not one of them."""
+        size = row.size
+        with _opened(self.path) as stream:
+            stream.seek(row.at)
+            if not dump_records.is_lines(stream.readline(MAX_RECORD_BYTES)):
+                while dump_records.is_lines(raw := stream.readline(MAX_RECORD_BYTES)):
+                    size += len(raw)
+        return _Region(self.path, row.at, size)
 
     def _problem(self, row: _Row, detail: str, reason: Reason) -> Problem:
         if row.kind == _BAD:

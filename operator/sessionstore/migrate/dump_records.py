@@ -23,6 +23,7 @@ from typing import Any
 from sessionstore.sessions.record import Entry, Lifetime, Marks, Session, SessionKey, Status
 
 FORMAT, VERSION = "sessionstore-dump", 1
+_LINES = b'{"type":"lines"'
 HEADER_BYTES = 4096
 """The first line is shorter than this, whatever a later version adds: it tells a dump from any other file."""
 
@@ -84,6 +85,14 @@ def read(raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
         raise BadRecord('an object with a "type" is needed')
     return found
+
+
+def is_lines(raw: bytes) -> bool:
+    """Tell whether a record holds lines of what came before it, also where it is damaged."""
+    try:
+        return raw.startswith(_LINES) or bool(read(raw)["type"] == "lines")
+    except BadRecord:
+        return False
 
 
 def check_header(raw: bytes) -> None:
