@@ -64,13 +64,19 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The transcripts and archives that were read, by name, each time."""
     found: list[str] = []
-    whole = files.FilePart.batches
+    whole, few = files.FilePart.batches, files.FilePart.few
+
+    def at_once(part: files.FilePart) -> list[bytes] | None:
+        lines = few(part)
+        found.extend([] if lines is None else [part.name])
+        return lines
 
     def batches(part: files.FilePart) -> Iterator[Any]:
         found.append(part.name)
         return whole(part)
 
     monkeypatch.setattr(files.FilePart, "batches", batches)
+    monkeypatch.setattr(files.FilePart, "few", at_once)
     return found
 
 

@@ -36,6 +36,9 @@ class Lines:
     path: str = "a.jsonl"
     stamp: str | None = None
 
+    def few(self) -> None:
+        return None
+
     async def batches(self) -> AsyncIterator[Batch]:
         for _ in range(self.count):
             yield Batch([b'"' + b"x" * (self.size - 2) + b'"'])

@@ -47,6 +47,9 @@ class Lines:
     path: str = "a.jsonl"
     stamp: str | None = None
 
+    def few(self) -> None:
+        return None
+
     async def batches(self) -> AsyncIterator[Batch]:
         yield Batch(list(self.lines), 0, Line(self.torn, 99, torn=True) if self.torn else None)
 

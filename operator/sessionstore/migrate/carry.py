@@ -134,6 +134,17 @@ class Carrier:
 
     async def _create(self, session: SourceSession) -> Carried:
         """Make a session that is not there. Raises: Conflict where it is."""
+        few = await stored.few(session.lines, self.room)
+        if few is not None:
+            try:
+                made = await self.store.create(session.key, session.entry, few, lifetime=_lifetime(session))
+            finally:
+                self.room.give_back(stored.weight(few))
+            return await self._carried(session, Look(made, None, len(few)), NEW, [])
+        return await self._create_long(session)
+
+    async def _create_long(self, session: SourceSession) -> Carried:
+        """Make a session batch by batch. Raises: as `_create`."""
         made: Session | None = None
         appended, taken = 0, Taken()
         async with aclosing(stored.whole(session.lines, self.room, taken)) as batches:

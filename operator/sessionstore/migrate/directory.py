@@ -17,6 +17,7 @@ from sessionstore.migrate.refusals import reason_of
 from sessionstore.openclaw import files, names, openclaw_json, reader
 from sessionstore.openclaw import find as layouts
 from sessionstore.openclaw.blob import Held
+from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.left_over import Renamed
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Findings, Folder, Index, Part, RawEntry
@@ -46,6 +47,10 @@ class PartLines:
         """Go through the lines. Raises: Refused when the file cannot be read (any further); SourceError."""
         for batch in self.part.batches():
             yield batch
+
+    def few(self) -> list[bytes] | None:
+        """Return all lines of a small file. Raises: as `batches`."""
+        return self.part.few() if isinstance(self.part, FilePart) else None
 
 
 class DirectorySource:

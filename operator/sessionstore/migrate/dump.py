@@ -74,6 +74,9 @@ class DumpLines:
         """The digest of the whole dump and the place in it: the same bytes, the same lines."""
         return f"{self.dump.sha256}:{self.row.at}"
 
+    def few(self) -> list[bytes] | None:
+        return None
+
     async def batches(self) -> AsyncIterator[Batch]:
         """Go through the lines. Raises: SourceError when the dump was changed since it was opened."""
         with _opened(self.dump.path) as stream:

@@ -33,6 +33,14 @@ class Lines(Protocol):
     def batches(self) -> AsyncIterator[Batch]:
         """Go through the lines. Raises: Refused when the file cannot be read (any further); SourceError."""
 
+    def few(self) -> list[bytes] | None:
+        """Read all lines at once, where they are few, whole and at hand; else None, and `batches` goes through them.
+
+        Most transcripts are short, and going through one batch by batch costs more than reading it.
+
+        Raises: as `batches`.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSession:

@@ -53,6 +53,9 @@ class KeptLines:
     skip: int = 0
     stamp: str | None = None
 
+    def few(self) -> list[bytes] | None:
+        return None
+
     async def batches(self) -> AsyncIterator[Batch]:
         """Go through the lines."""
         pieces: list[bytes] = []
@@ -79,6 +82,9 @@ class ArchivedLines:
     agent: str
     path: str
     stamp: str | None = None
+
+    def few(self) -> list[bytes] | None:
+        return None
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Go through the lines."""

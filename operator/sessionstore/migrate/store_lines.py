@@ -36,6 +36,9 @@ class SessionLines:
     def path(self) -> str:
         return printable(str(self.key))
 
+    def few(self) -> list[bytes] | None:
+        return None
+
     def batches(self) -> AsyncIterator[Batch]:
         return self.batches_from(0)
 
@@ -74,6 +77,9 @@ class ArchiveLines:
 
     @property
     def stamp(self) -> str | None:
+        return None
+
+    def few(self) -> list[bytes] | None:
         return None
 
     async def batches(self) -> AsyncIterator[Batch]:

@@ -81,7 +81,7 @@ async def whole(lines: Lines | None, room: Room, taken: Taken | None = None) -> 
     try:
         await room.wait()
         async for batch in lines.batches():
-            held = room.take(sum(map(len, batch.lines)))
+            held = room.take(weight(batch.lines))
             if taken:
                 taken.lines += len(batch.lines)
                 taken.torn = batch.torn
@@ -93,6 +93,28 @@ async def whole(lines: Lines | None, room: Room, taken: Taken | None = None) -> 
         pass
     finally:
         room.give_back(held)
+
+
+async def few(lines: Lines | None, room: Room) -> list[bytes] | None:
+    """Return all lines of a short transcript, as `whole` gives them; None where `whole` is to go through them.
+
+    They are in memory by the room's leave: who gets them gives back `weight` of them.
+    """
+    if lines is None:
+        return []
+    await room.wait()
+    try:
+        found = lines.few()
+    except Refused:
+        return []
+    if found is not None:
+        room.take(weight(found))
+    return found
+
+
+def weight(lines: Sequence[bytes]) -> int:
+    """Return how many bytes lines are in memory."""
+    return sum(map(len, lines))
 
 
 @dataclass(frozen=True, slots=True)

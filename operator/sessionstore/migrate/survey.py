@@ -171,6 +171,10 @@ class _Reading:
         """Digest all whole lines, and return what is wrong with them."""
         last: list[Problem] = []
         try:
+            few = lines.few()
+            if few is not None:
+                self._add(lines, Batch(few))
+                return list(self._told())
             async for batch in lines.batches():
                 if self.lines:
                     # A long transcript: reading it never waits by itself, and others want a turn.

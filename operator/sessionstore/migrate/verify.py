@@ -102,16 +102,28 @@ async def _walk(
 ) -> _Walk:
     """Digest the source's lines, and compare them with the store's, which has `there` of them, if that is known."""
     walk = _Walk()
-    async with aclosing(stored.whole(item.lines, room)) as batches:
-        async for lines in batches:
-            digest.lines(lines)
-            if walk.differs is None:
-                await _compare(walk, lines, read)
-            walk.here += len(lines)
+    few = await stored.few(item.lines, room)
+    if few is not None:
+        try:
+            await _step(walk, few, digest, read)
+        finally:
+            room.give_back(stored.weight(few))
+    else:
+        async with aclosing(stored.whole(item.lines, room)) as batches:
+            async for lines in batches:
+                await _step(walk, lines, digest, read)
     walk.there = await _count(read, walk.there) if there is None or walk.differs else there
     if walk.differs is None and walk.here != walk.there:
         walk.differs = min(walk.here, walk.there) + 1
     return walk
+
+
+async def _step(walk: _Walk, lines: Sequence[bytes], digest: SessionDigest, read: ReadSlice) -> None:
+    """Walk over some of the source's lines."""
+    digest.lines(lines)
+    if lines and walk.differs is None:
+        await _compare(walk, lines, read)
+    walk.here += len(lines)
 
 
 async def _compare(walk: _Walk, lines: Sequence[bytes], read: ReadSlice) -> None:

@@ -19,6 +19,8 @@ DEFAULT_MAX_FILE_BYTES = 16 * 1024**3
 HELD_BYTES = 64 * 1024
 """Larger pieces are read again from the file when they are needed."""
 _CHUNK = 1024 * 1024
+_FEW_BYTES = 256 * 1024
+"""A smaller transcript is read in one go."""
 _SETTLED_NS = 3 * 10**9
 """A file that was changed later than this before now may be changed again without its times showing it."""
 
@@ -69,6 +71,13 @@ class FilePart:
         """Go through the lines. Raises: Refused, SourceError."""
         with self.tree.opened(joined(self.folder, self.name), self.max_bytes) as (file, status):
             yield from transcript.batches(functools.partial(os.read, file), status.st_size)
+
+    def few(self) -> list[bytes] | None:
+        """Return all lines of a small file. Raises: as `batches`."""
+        if self.status is None or self.status.st_size > min(_FEW_BYTES, self.max_bytes):
+            return None
+        raw = self.tree.read(joined(self.folder, self.name), _FEW_BYTES)
+        return None if raw is None else transcript.few(raw)
 
     def _status(self) -> os.stat_result | None:
         return self.status or self.tree.status(joined(self.folder, self.name))

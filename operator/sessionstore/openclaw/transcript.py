@@ -67,6 +67,15 @@ def batches(read: Callable[[int], bytes], size: int = _CHUNK) -> Iterator[Batch]
         yield _last(b"".join(started), offset)
 
 
+def few(raw: bytes) -> list[bytes] | None:
+    """Return the lines of a file of these bytes, as `batches` has them; None where they are not one whole batch."""
+    whole, feed, rest = raw.rpartition(b"\n")
+    if rest:
+        return None
+    lines = whole.split(b"\n") if feed else []
+    return lines if len(lines) <= BATCH_LINES else None
+
+
 def _slices(lines: list[bytes], offset: int) -> Iterator[Batch]:
     """Cut lines into batches. Only the first of them can be longer than a chunk, and is alone then."""
     at = 0

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -107,6 +108,24 @@ class Tree:
             status = os.fstat(file)
             _check(status, max_bytes)
             yield file, status
+        except OSError as error:
+            raise self._failure(error, path) from error
+        finally:
+            if file >= 0:
+                os.close(file)
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """Return a regular file's bytes; None where there are more than `max_bytes`, or others than its size says.
+
+        Raises: as `open`.
+        """
+        file = -1
+        try:
+            file = self._file(path)
+            status = os.fstat(file)
+            _check(status, sys.maxsize)
+            raw = os.read(file, status.st_size + 1) if status.st_size <= max_bytes else b""
+            return raw if len(raw) == status.st_size else None
         except OSError as error:
             raise self._failure(error, path) from error
         finally:

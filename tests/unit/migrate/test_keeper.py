@@ -40,6 +40,9 @@ class Lines:
     path: str = "a.jsonl"
     stamp: str | None = None
 
+    def few(self) -> None:
+        return None
+
     async def batches(self) -> AsyncIterator[Batch]:
         yield Batch([b"one"])
         yield Batch([b"two"], 4, Line(b'{"', 8, torn=True))

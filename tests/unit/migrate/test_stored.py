@@ -22,6 +22,9 @@ class _Lines:
     def __init__(self, *batches: Batch, refusal: Refused | None = None) -> None:
         self._batches, self._refusal = batches, refusal
 
+    def few(self) -> None:
+        return None
+
     async def batches(self) -> AsyncIterator[Batch]:
         for batch in self._batches:
             yield batch

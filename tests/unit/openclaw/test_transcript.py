@@ -32,6 +32,13 @@ def test_a_file_is_its_lines_and_perhaps_a_torn_end(raw: bytes, lines: list[byte
 
     assert [line for batch in found for line in batch.lines] == lines
     assert [batch.torn.raw for batch in found if batch.torn] == ([] if torn is None else [torn])
+    assert transcript.few(raw) in (lines, None)
+    assert (transcript.few(raw) == lines) == (raw.endswith(b"\n") or not raw)
+
+
+def test_few_lines_are_one_batch() -> None:
+    assert transcript.few(b"1\n" * transcript.BATCH_LINES) == [b"1"] * transcript.BATCH_LINES
+    assert transcript.few(b"1\n" * (transcript.BATCH_LINES + 1)) is None
 
 
 @hypothesis.given(strategies.binary(), strategies.integers(1, 10))

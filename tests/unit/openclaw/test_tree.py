@@ -20,6 +20,36 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_few_lines_are_what_the_file_has_now(root: Path) -> None:
+    file, name = root / "a.jsonl", "a.jsonl"
+    file.write_bytes(b"1\n")
+    with Tree(root) as tree:
+        part = FilePart(tree, "", name, "main", "a", 1024, tree.status(name))
+        unseen = FilePart(tree, "", name, "main", "a", 1024)
+        before = part.few()
+        file.write_bytes(b"1\n2\n")
+        after = part.few()
+        file.write_bytes(b"1\n2")
+        torn = part.few()
+        file.unlink()
+        file.symlink_to("/etc/passwd")
+        with pytest.raises(Refused):
+            part.few()
+
+    assert (before, after, torn, unseen.few()) == ([b"1"], [b"1", b"2"], None, None)
+
+
+def test_a_file_that_outgrew_a_single_read_is_gone_through(root: Path) -> None:
+    file = root / "a.jsonl"
+    file.write_bytes(b"1\n")
+    with Tree(root) as tree:
+        part = FilePart(tree, "", "a.jsonl", "main", "a", 2**20, tree.status("a.jsonl"))
+        file.write_bytes(b"1\n" * 200_000)
+
+        assert part.few() is None
+        assert sum(len(batch.lines) for batch in part.batches()) == 200_000
+
+
 def test_a_tree_tells_kinds_without_following(root: Path) -> None:
     (root / "link").symlink_to("/")
     os.mkfifo(root / "pipe")
