@@ -102,6 +102,14 @@ def test_a_gateway_that_reads_the_store_is_kept_up_when_its_source_leaves_the_sp
     assert [chosen.gateway for chosen in plan.injections] == ["openclaw"]
 
 
+def test_what_files_have_no_place_for_is_said() -> None:
+    record = dataclasses.replace(ROLLED_BACK, exported={"outcome": "Exported", "sessions": 1, "leftOut": 2})
+
+    plan = _planned(BACK, record, builders.a_gateway_on_files(BACK))
+
+    assert "2 sessions that files have no place for stay in the store" in plan.verdicts["Migrated"].message
+
+
 def test_pods_that_start_on_files_at_the_end_of_a_rollback_are_no_delta() -> None:
     plan = _planned(BACK, EXPORTED, builders.a_gateway_on_files(BACK))
 

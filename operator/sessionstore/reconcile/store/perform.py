@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,13 @@ class Applied:
     Attributes:
         children: `Kind/name` -> why it was not applied.
         gateways: gateway name -> why it was not injected.
+        reports: `ConfigMap/name` -> why it was not applied, of what only people read.
         step: why the step was not carried out, None where it was or where there was none.
     """
 
     children: Mapping[str, facts.Refused] = field(default_factory=dict)
     gateways: Mapping[str, facts.Refused] = field(default_factory=dict)
+    reports: Mapping[str, facts.Refused] = field(default_factory=dict)
     step: facts.Refused | None = None
 
 
@@ -45,19 +47,25 @@ async def apply(plan: Plan, seen: facts.Observed, store: api.SessionStore, rt: f
     if plan.users or plan.forget:
         taken = await _write_credentials(plan, seen, store, rt)
         children |= {f"Secret/{store.metadata.name}-credentials": taken} if taken else {}
-    for manifest in plan.objects:
-        refused = await _apply_child(manifest, seen.live, rt)
-        if refused is not None:
-            children[f"{manifest['kind']}/{manifest['metadata']['name']}"] = refused
+    children |= await _apply_all(plan.objects, seen.live, rt)
+    reports = await _apply_all(plan.reports, seen.live, rt)
     if children:
         # Something that injections rely on may be missing; the next pass tries again.
-        return Applied(children=children)
+        return Applied(children=children, reports=reports)
     gateways = {}
     for injecting in plan.injections:
         refused = await observe.apply_to_gateway(rt, injecting.body, store.metadata.name)
         if refused is not None:
             gateways[injecting.gateway] = refused
-    return Applied(gateways=gateways)
+    return Applied(gateways=gateways, reports=reports)
+
+
+async def _apply_all(
+    manifests: Iterable[kinds.Manifest], live: kinds.Manifest, rt: frame.Runtime
+) -> dict[str, facts.Refused]:
+    """Apply what is the store's own; return what was refused."""
+    found = {f"{made['kind']}/{made['metadata']['name']}": await _apply_child(made, live, rt) for made in manifests}
+    return {name: refused for name, refused in found.items() if refused is not None}
 
 
 async def _apply_child(manifest: kinds.Manifest, live: kinds.Manifest, rt: frame.Runtime) -> facts.Refused | None:

@@ -49,12 +49,14 @@ class Plan:
         forget: names whose passwords and bindings are no longer wanted.
         verdicts: condition type -> what to say, before anything was applied.
         sources: source name -> its migration.
+        reports: ConfigMaps for people; nothing waits for them.
     """
 
     users: frozenset[str] = frozenset()
     forget: frozenset[str] = frozenset()
     objects: tuple[kinds.Manifest, ...] = ()
     injections: tuple[injecting.Injecting, ...] = ()
+    reports: tuple[kinds.Manifest, ...] = ()
     step: steps.Step | None = None
     verdicts: Mapping[str, conditions.Verdict] = field(default_factory=dict)
     sources: Mapping[str, migration.SourcePlan] = field(default_factory=dict)
@@ -127,12 +129,12 @@ def _full_plan(
         *_children(store, seen, means, passwords),
         *binding.make_binding_secrets(store, means.engine, passwords),
         *((records.config_map(store.metadata.name, remembered),) if remembered or seen.records else ()),
-        *sources.report_maps(store, seen),
     )
     return Plan(
         forget=_forgettable(store, seen, means),
         objects=objects,
         injections=injecting.injections(looked_at, planned, remembered),
+        reports=tuple(sources.report_maps(store, seen)),
         step=step,
         verdicts=said,
         sources=planned,

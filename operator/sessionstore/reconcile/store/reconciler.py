@@ -19,7 +19,7 @@ from sessionstore.kube import events, kinds, owner
 from sessionstore.reconcile import frame, queue
 from sessionstore.reconcile.store import job_pods, news, orphans, perform, steps
 from sessionstore.reconcile.store.observe import observe
-from sessionstore.reconcile.store.plan import SOON_S, Means, make_plan
+from sessionstore.reconcile.store.plan import SOON_S, Means, Plan, make_plan
 from sessionstore.reconcile.store.status import make_status
 
 
@@ -33,12 +33,19 @@ async def reconcile(key: queue.ObjectKey, rt: frame.Runtime) -> queue.Requeue:
     seen = await observe(live, store, rt)
     plan = make_plan(store, seen, _means(store, rt), rt.now())
     applied = await perform.apply(plan, seen, store, rt)
-    # Objects that were refused may be what the step needs; giving a gateway back needs nothing.
-    step = plan.step if not applied.children or isinstance(plan.step, steps.LiftFence) else None
-    refused = await perform.perform(step, seen, store, rt)
+    refused = await perform.perform(step_of(plan, applied), seen, store, rt)
     status = make_status(store, seen, plan, dataclasses.replace(applied, step=refused), rt.now())
     await write_status(live, status, rt)
     return queue.Requeue(SOON_S) if applied.children else plan.requeue
+
+
+def step_of(plan: Plan, applied: perform.Applied) -> steps.Step | None:
+    """Return the step to carry out: objects that were refused may be what it needs.
+
+    Giving a gateway back needs nothing, and ending a Job is the first step of it.
+    """
+    gives_back = isinstance(plan.step, steps.LiftFence | steps.DeleteJob)
+    return plan.step if gives_back or not applied.children else None
 
 
 async def find(rt: frame.Runtime) -> set[queue.ObjectKey]:

@@ -13,6 +13,8 @@ from sessionstore.kube import kinds, owner
 
 MAX_PROBLEMS = 200
 MAX_MISMATCHES = 20
+MAX_NAMES = 200
+"""Of agents, say: of any other list in the summary."""
 MAX_BYTES = 512 * 1024
 """Of the problems together; a path and a key may take 4 KiB each."""
 
@@ -54,7 +56,8 @@ def parse(text: str) -> Mapping[str, Any] | None:
 def _data(report: Mapping[str, Any] | None) -> dict[str, str]:
     if report is None:
         return {"summary.json": json.dumps({"outcome": "Unreadable"}), "problems.jsonl": ""}
-    summary = {name: value for name, value in report.items() if name not in _LISTS}
+    told = {name: value for name, value in report.items() if name not in _LISTS}
+    summary = {name: value[:MAX_NAMES] if isinstance(value, list) else value for name, value in told.items()}
     summary["mismatches"] = _some(report.get("mismatches"))[:MAX_MISMATCHES]
     return {
         "summary.json": json.dumps(summary, indent=2, ensure_ascii=False),

@@ -46,6 +46,10 @@ def _refusals(plan: Plan, applied: Applied) -> dict[str, conditions.Verdict]:
     for name, refused in applied.children.items():
         reason = R.FORBIDDEN if refused.forbidden else R.CHILD_CONFLICT
         found["Provisioned"] = conditions.Verdict("False", reason, f"{name} cannot be applied: {refused.message}")
+    for name, refused in applied.reports.items():
+        reason = R.FORBIDDEN if refused.forbidden else R.CHILD_CONFLICT
+        message = f"{name} cannot be applied, so only `sessionstore report` has it: {refused.message}"
+        found["ConfigurationWarning"] = conditions.Verdict("True", reason, message)
     for name, refused in applied.gateways.items():
         found["Injected"] = injecting.refusal_verdict(name, refused)
     if applied.step is not None:

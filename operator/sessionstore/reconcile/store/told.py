@@ -93,5 +93,7 @@ def rolled_back(source: facts.SourceFacts, record: records.Record) -> conditions
     """Say that a gateway is on its files, with what the store had."""
     pause = f"; it paused for {record.pause_s} s" if record.pause_s is not None else ""
     found = f": {_counts(record.exported)} written as files and proven" if record.exported else ""
-    message = f"the gateway is on its files{found}{pause}; set migration.mode to Run to migrate anew"
+    left = (record.exported or {}).get("leftOut")
+    kept = f"; {left} sessions that files have no place for stay in the store" if left else ""
+    message = f"the gateway is on its files{found}{kept}{pause}; set migration.mode to Run to migrate anew"
     return progress(source, R.ROLLED_BACK, message)
