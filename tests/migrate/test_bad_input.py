@@ -216,15 +216,22 @@ def test_many_broken_lines_of_one_file_are_told_in_few_problems(state: State) ->
     assert problems[10]["detail"] == "990 more lines like this"
 
 
-def test_a_sessions_directory_that_is_a_link_is_not_followed(state: State) -> None:
+@pytest.mark.parametrize("link", ["agents/other", "agents/other/sessions"])
+async def test_a_link_that_sessions_lie_behind_is_not_followed_and_not_left_behind(
+    state: State, store: Store, url: str, link: str
+) -> None:
+    """People move a directory to another volume and leave a link: the gateway must not be switched without it."""
     state.session("k")
-    (state.root / "agents" / "other").mkdir()
-    (state.root / "agents" / "other" / "sessions").symlink_to(state.folder)
+    (state.root / link).parent.mkdir(exist_ok=True)
+    (state.root / link).symlink_to(state.folder)
 
-    answer = run("inspect", state.root)
+    looked, answer = run("inspect", state.root), run("migrate", state.root, "--to", url)
 
-    assert (answer.status, answer.document["sessions"]) == (3, 1)
-    assert [(p["path"], p["reason"]) for p in answer.document["problems"]] == [("agents/other/sessions", "Symlink")]
+    assert (looked.status, looked.document["sessions"]) == (3, 1)
+    assert [(p["path"], p["reason"]) for p in looked.document["problems"]] == [(link, "UnsupportedLayout")]
+    assert (answer.status, answer.document["reason"]) == (1, "UnsupportedLayout")
+    assert "a symbolic link" in answer.document["message"]
+    assert await store.count(status=None) == 0
 
 
 async def _lines(store: Store, key: SessionKey) -> tuple[bytes, ...] | None:

@@ -40,9 +40,10 @@ async def _migrate(
     is_live: bool = False,
     policy: Policy = Policy.NEWEST,
     origin: str = "here",
+    name: str = "s",
     watch: Watch = lambda seen: None,
 ) -> Report:
-    options = pipeline.Options("s", Patience(0), policy, is_live=is_live, origin=origin)
+    options = pipeline.Options(name, Patience(0), policy, is_live=is_live, origin=origin)
     return await conftest.migrate(state.root, store, options, watch)
 
 
@@ -129,6 +130,21 @@ async def test_sessions_of_an_index_that_was_lost_are_not_gone(state: State, ind
     await _migrate(state, store)
 
     assert await store.get(A) is not None and await store.get(B) is not None
+
+
+async def test_what_one_of_two_sources_has_deleted_the_other_still_brings(tmp_path: Path) -> None:
+    first, second = State(tmp_path / "first"), State(tmp_path / "second")
+    store = MemoryStore()
+    for state in (first, second):
+        state.session("a")
+        state.session("b")
+        await _migrate(state, store, is_live=True, name=state.root.name)
+    _delete(first, "a")
+
+    reports = [await _migrate(state, store, name=state.root.name) for state in (first, second)]
+
+    assert [report.outcome for report in reports] == ["Verified", "Verified"]
+    assert await _lines(store, A) == [HEADER]
 
 
 async def test_what_is_set_aside_is_not_gone(state: State) -> None:
@@ -246,8 +262,8 @@ async def test_what_cannot_be_looked_into_is_not_gone(state: State, tmp_path: Pa
     state.session("a")
     store = MemoryStore()
     await _migrate(state, store, is_live=True)
-    (state.root / "agents" / "main").rename(tmp_path / "elsewhere")
-    (state.root / "agents" / "main").symlink_to(tmp_path / "elsewhere")
+    state.folder.rename(tmp_path / "elsewhere")
+    state.folder.touch()
 
     report = await _migrate(state, store)
 

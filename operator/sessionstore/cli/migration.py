@@ -88,6 +88,9 @@ def inspect_command(source: str, max_file_bytes: int, state_dir: str, scratch: P
     help="Who wins where source and store went apart. The other side is kept as a document.",
 )
 @click.option("--source-name", "names", multiple=True, help="Names the report, once for each SOURCE; else `default`.")
+@click.option(
+    "--origin", default="", help="What tells SOURCE from another one of its name, path and inode: a volume's id."
+)
 @click.option("--quarantine-dir", type=_PATH, help="Keep what is set aside in this directory, too.")
 @click.option("--termination-log", type=_PATH, help="Write a summary of up to 4096 bytes here.")
 @click.option("--set-aside-is-done", is_flag=True, help="End with 0 instead of 3; a Job knows done and failed only.")
@@ -107,6 +110,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
     thorough: bool,
     conflicts: str,
     names: tuple[str, ...],
+    origin: str,
     quarantine_dir: Path | None,
     termination_log: Path | None,
     set_aside_is_done: bool,
@@ -126,7 +130,7 @@ def migrate_command(  # noqa: PLR0913, PLR0917  click hands over each option by 
 
     async def work(place: Place) -> Report:
         folder = Folder(quarantine_dir, place.name) if quarantine_dir else None
-        its = replace(options, source_name=place.name, origin=sources.origin_of(place.text), folder=folder)
+        its = replace(options, source_name=place.name, origin=sources.origin_of(place.text, origin), folder=folder)
         if live:
             return await pipeline.migrate(place.source, place.store, place.scratch, its, place.watch)
         return await following.carry_out(place, its, fence, follow=follow)

@@ -100,8 +100,14 @@ class Run:
         return self.has_archives and await archives.mark(self.store, agent, name, row.facts.lines) == row.mark
 
     async def is_deleted(self, name: Name) -> bool:
-        """Tell whether a session that the store had is deleted there, and not just lost."""
-        return await self.store.tombstone(SessionKey(name.agent, name.name)) is not None
+        """Tell whether a session that the store had is deleted there, and not just lost.
+
+        After a live copy it is not believed: no gateway reads the store yet, and who deleted may have been the run of
+        another source that had the same session.
+        """
+        return (
+            not self.journal.follows_live and await self.store.tombstone(SessionKey(name.agent, name.name)) is not None
+        )
 
     async def held_items(self) -> AsyncIterator[SourceSession | SourceArchive]:
         """Go through what both sides have."""

@@ -75,10 +75,14 @@ def _looking(url: str) -> SessionStorage:
     return replace(config, count_uses=False)
 
 
-def origin_of(text: str) -> str:
-    """Return what tells a source from another one that is given the same name, and stays while it is the same."""
+def origin_of(text: str, known: str = "") -> str:
+    """Return what tells a source from another one that is given the same name, and stays while it is the same.
+
+    Args:
+        known: what the caller knows besides: roots of volumes, mounted at one path, may all have one inode.
+    """
     try:
-        return f"{Path(text).resolve()} {Path(text).stat().st_ino}"
+        return f"{Path(text).resolve()} {Path(text).stat().st_ino} {known}".rstrip()
     except OSError:
         return text
 

@@ -20,7 +20,7 @@ def agents(source: Source) -> Iterator[str]:
             if child.kind is Kind.FOLDER:
                 yield child.name
             else:
-                source.not_taken(f"{FOLDER}/{child.name}", child.kind, None)
+                source.not_followed(f"{FOLDER}/{child.name}", child.kind, None)
     elif kind is not None:
         source.not_taken(FOLDER, kind, None)
 
@@ -33,4 +33,4 @@ def places(source: Source, found: tuple[str, ...]) -> Iterator[Place]:
         if kind is Kind.FOLDER:
             yield Place(folder, names.INDEX, agent)
         elif kind is not None:
-            source.not_taken(folder, kind, agent)
+            source.not_followed(folder, kind, agent)

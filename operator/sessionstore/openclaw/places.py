@@ -69,6 +69,21 @@ class Source:
         detail = "a symbolic link is not followed" if symlink else f"{kind.value}, which is not expected here"
         self.problems.append(Problem(printable(path), reason, detail, shown))
 
+    def not_followed(self, path: str, kind: Kind, agent: str | None) -> None:
+        """Say that something else stands where a directory with sessions belongs; a link there ends a migration.
+
+        People move a directory to another volume and leave a link: to switch over without it would lose sessions.
+        """
+        if kind is not Kind.SYMLINK:
+            self.not_taken(path, kind, agent)
+            return
+        detail = (
+            "a symbolic link where sessions are kept, which is never followed; put the directory itself there, or "
+            "migrate what it leads to as a source of its own and take the link away"
+        )
+        shown = None if agent is None else printable(agent)
+        self.problems.append(Problem(printable(path), Reason.UNSUPPORTED_LAYOUT, detail, shown))
+
 
 def listed(tree: Tree, path: str, problems: list[Problem]) -> tuple[Child, ...]:
     """Return what lies in a directory; one that cannot be taken is a problem, and empty."""

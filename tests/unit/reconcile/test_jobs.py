@@ -146,6 +146,13 @@ def test_it_is_told_where_the_gateway_sees_the_source(place: str | None) -> None
         assert told == ([f"--state-dir={place}"] if place else [])
 
 
+@pytest.mark.parametrize("volume", ["uid-1", "uid-2"])
+def test_a_claim_that_is_made_anew_under_its_name_is_another_source(volume: str) -> None:
+    runtime = replace(RUNTIME, volume=volume)
+    for job in (_plan(runtime=runtime), _copy(runtime=runtime)):
+        assert f"--origin={volume}" in _container(job)["args"]
+
+
 # -- what it reads ----------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ class JobRuntime:
         tolerations: the gateway's, so that a Job may run where its volume is.
         node: where the volume was last seen in use; None leaves it to the scheduler.
         place: where the gateway's container sees the source, for absolute paths in its files; None where it does not.
+        volume: uid of the source's claim, which may be made anew under its name.
     """
 
     image: JobImage
@@ -44,6 +45,7 @@ class JobRuntime:
     keyspace: str | None
     tolerations: tuple[Mapping[str, Any], ...] = ()
     place: str | None = None
+    volume: str = ""
 
     @classmethod
     def of(

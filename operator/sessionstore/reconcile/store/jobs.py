@@ -103,6 +103,8 @@ def _migrate(
     policy = api.ConflictPolicy.NEWEST if purpose == "delta" else store.spec.migration.conflicts
     place = (f"--state-dir={runtime.place}",) if runtime.place else ()
     options = (f"--scratch={SCRATCH}", *place, DONE_WITH_QUARANTINE, f"--conflicts={policy.value}", *how)
+    # Another claim under the same source name must not be taken for this one, from which sessions have vanished.
+    options = (f"--origin={runtime.volume}", *options) if runtime.volume else options
     return Task(purpose, attempt, ("migrate", _path(source), *_told_to(source), *options), "read")
 
 

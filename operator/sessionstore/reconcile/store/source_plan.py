@@ -6,7 +6,7 @@ migration.py comes first and calls the others: precopy.py, behind_fence.py, afte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -118,7 +118,8 @@ def runtime(source: facts.SourceFacts, ctx: Context, record: records.Record) -> 
     if spec is not None and live is not None:
         wanted = source.source
         place = fence.place_in_container(live, spec, wanted.persistent_volume_claim, wanted.path)
-    return job_pods.JobRuntime.of(ctx.image, spec, live, record.node, place)
+    volume = source.claim["metadata"].get("uid", "") if source.claim else ""
+    return replace(job_pods.JobRuntime.of(ctx.image, spec, live, record.node, place), volume=volume)
 
 
 def unfinished(source: facts.SourceFacts, purpose: str) -> facts.JobFacts | None:
