@@ -218,22 +218,53 @@ def test_a_store_that_comes_back_is_waited_for(real: Path, tmp_path: Path) -> No
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)], ids=["KILL", "TERM"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_killed_job_leaves_its_reason(real: Path, tmp_path: Path, number: int, status: int) -> None:
     with redis_server.running(tmp_path / "redis") as server:
         url = server.url(server.add_user("killed"))
         server.process.send_signal(signal.SIGSTOP)
         log = tmp_path / "log"
         os.mkfifo(tmp_path / "ready")
-        process = subprocess.Popen(command("migrate", real, "--to", url, "--termination-log", log))
+        program = command("migrate", real, "--to", url, "--termination-log", log)
+        process = subprocess.Popen(program, stderr=subprocess.PIPE)
         while not (log.exists() and log.read_bytes()):
             assert process.poll() is None
         process.send_signal(number)
-        ended = process.wait()
+        said = process.communicate()[1]
+        ended = process.returncode
         server.process.send_signal(signal.SIGCONT)
 
     assert ended == status
+    assert number is signal.SIGKILL or said.endswith(b"ended before it was done; a further run goes on from there\n")
     assert json.loads(log.read_bytes())["reason"] == "Interrupted"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_in_silence(real: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command("inspect", real), stdout=writing, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_server_that_wants_a_password_is_told_in_a_line(real: Path, tmp_path: Path) -> None:
+    with redis_server.running(tmp_path / "redis") as server:
+        with server.admin() as admin:
+            admin.config_set("requirepass", "sesame")
+        nobody = f"redis://127.0.0.1:{server.port}?keyspace=chat"
+        done = subprocess.run(
+            command("migrate", real, "--to", nobody, "--store-timeout", "3s"),
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    *lines, last = done.stderr.splitlines()
+    assert b"the server asks for a password (check the username and the password file)" in last
+    assert sum(b"asks for a password" in line for line in lines) == 1
+    assert any(b"still away" in line for line in lines)
 
 
 def test_a_fault_of_ours_leaves_its_reason_and_no_interruption(

@@ -308,6 +308,16 @@ async def test_a_directory_with_sessions_is_refused_and_left_alone(store: Store,
     assert (refused.value.reason, states.fingerprint(real)) == ("TargetNotEmpty", before)
 
 
+def test_a_store_that_nobody_has_used_takes_the_place_of_nothing(url: str, real: Path) -> None:
+    before = states.fingerprint(real)
+
+    answer = run("export", url, "--to", real, "--in-place")
+
+    assert (answer.status, answer.document["reason"]) == (1, "NothingFound")
+    assert "check address and keyspace" in answer.stderr
+    assert states.fingerprint(real) == before
+
+
 async def test_a_database_in_place_is_refused(store: Store, out: Path) -> None:
     database = out / "agents" / "main" / "agent" / "openclaw-agent.sqlite"
     database.parent.mkdir(parents=True)

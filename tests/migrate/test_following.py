@@ -16,6 +16,7 @@ import pytest
 
 from sessionstore.migrate import following
 from sessionstore.migrate.errors import MigrationError
+from sessionstore.migrate.follower import Follower
 from sessionstore.migrate.following import Both, Terms
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.pipeline import Options
@@ -259,6 +260,29 @@ async def test_who_follows_leaves_in_the_target_how_it_stands(
         assert (await task).outcome == "Verified"
         assert json.loads(await target.get_document("migration/default/progress"))["phase"] == "Done"
     assert any("s behind" in text for text in said)
+    assert f"Copy: {KEYS + 10} of {KEYS + 10} sessions were brought in; following the source now" in said
+
+
+async def test_who_waits_for_the_word_is_not_told_at_every_look(
+    source_url: str, target_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(source_url)
+    monkeypatch.setattr(following, "WAIT_S", 0.01)
+    monkeypatch.setattr(following, "TELL_S", 3600.0)
+    looks, said = 0, []
+    terms = Terms(stays=True, tell=said.append)
+
+    async def step(follower: Follower, wait_s: float) -> float | None:
+        nonlocal looks
+        looks += 1
+        if looks == 5:
+            terms.stop.set()
+        return await read(follower, wait_s)
+
+    read = Follower.step
+    monkeypatch.setattr(Follower, "step", step)
+    assert (await follow((source_url, target_url), tmp_path, terms)).outcome == "Verified"
+    assert sum("behind" in text for text in said) == 1
 
 
 async def test_a_fence_that_fails_ends_it_and_a_further_run_goes_on(

@@ -25,7 +25,7 @@ import click
 import rich.progress
 
 from sessionstore.cli import arguments, output
-from sessionstore.migrate import report
+from sessionstore.migrate import report, stores
 from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.export import run
 from sessionstore.migrate.export.report import Exported
@@ -36,6 +36,7 @@ from sessionstore.openclaw.problems import SourceError
 from sessionstore.sessions import SessionStorage, Store, open_store
 from sessionstore.sessions.exceptions import ConfigurationError, InvalidKey, SessionError
 from sessionstore.sessions.record import check_agent
+from sessionstore.sessions.store import Capability
 
 LINE_EVERY_S = 5.0
 _STAMP = "%Y-%m-%dT%H-%M-%S"
@@ -174,12 +175,25 @@ def _answer(url: str | None, path: str, options: Options, outlet: _Outlet) -> No
 
 async def _work(url: str | None, path: str, options: Options, source_name: str | None) -> Exported:
     async with open_store(_origin(url, path)) as store:
+        await options.patience.of(lambda: _check_known(store))
         with _watching() as watch:
             found = await _export(store, path, options, watch)
         if source_name:
             body = json.dumps(found.document()).encode()
             await options.patience.of(lambda: store.put_document(f"migration/{source_name}/export", body))
     return found
+
+
+async def _check_known(store: Store) -> None:
+    """Refuse a store that nobody has used: its name is misspelt, and nothing would be put in place of old sessions.
+
+    One of which all sessions were deleted still has the report of its migration.
+    """
+    if Capability.DOCUMENTS not in store.capabilities:
+        return
+    async for _ in store.list_documents():
+        return
+    await stores.check_holds(store, "the store")
 
 
 def _origin(url: str | None, path: str) -> SessionStorage:

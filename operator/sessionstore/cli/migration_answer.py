@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sessionstore.cli import arguments, migration_view, output, report_view
 from sessionstore.migrate import report, sources
@@ -87,18 +87,26 @@ def answer(outlet: Outlet, work: Work, open_store: OpenStore = _no_store) -> Non
     """Do the work, print the answer, and end with the exit status that it deserves."""
     began = time.monotonic()
     # The first process of a container ignores SIGTERM unless it has a handler. There is nothing to tidy up.
-    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    signal.signal(signal.SIGTERM, _end)
     # First what is true if nothing more is ever written: a container that is killed leaves its reason behind.
-    _log(outlet, report.failure("Interrupted", "ended before it was done; a further run goes on from there", 0.0))
+    _log(outlet, report.failure("Interrupted", _INTERRUPTED, 0.0))
     try:
         found = asyncio.run(_work_on_all(outlet, work, open_store))
     except KeyboardInterrupt:
-        sys.exit(130)
+        output.fail(_INTERRUPTED, 130)
     except Exception as error:  # noqa: BLE001  whatever it is, a Job must say why it ended
         found = [_failure(error)] * len(outlet.sources)
     _tell(outlet, found, time.monotonic() - began)
     status = max(map(_status, found), key=_SEVERITY.index)
     sys.exit(output.DONE if status == output.SET_ASIDE and outlet.set_aside_is_done else status)
+
+
+_INTERRUPTED = "ended before it was done; a further run goes on from there"
+
+
+def _end(number: int, _: object) -> NoReturn:
+    os.write(2, f"sessionstore: {_INTERRUPTED}\n".encode())
+    os._exit(128 + number)
 
 
 _SEVERITY = (output.DONE, output.SET_ASIDE, output.FAILED, output.MISUSED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import errno
 import json
 import os
 import sys
@@ -38,7 +39,8 @@ class _Console(rich.console.Console):
     """Leaves a reader that has seen enough to `run`; rich itself ends with status 1, which is our "absent"."""
 
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+        # By its number click knows it, and ends without a traceback.
+        raise BrokenPipeError(errno.EPIPE, "the reader is gone")
 
 
 def console(*, stderr: bool = False) -> rich.console.Console:

@@ -10,6 +10,7 @@ import rich.table
 
 from sessionstore.cli import output
 from sessionstore.migrate.keeper import ROOT
+from sessionstore.migrate.kept import Shelf
 
 PROBLEMS_SHOWN = 20
 MORE = "--json shows more of them, and `sessionstore report` what the store keeps of a migration"
@@ -34,7 +35,8 @@ def show(report: Mapping[str, Any], *, name: str = "", seconds: float | None = N
     digest, its = report.get("digest"), report.get("storeDigest")
     console.print(output.printable(f"digest  {digest}"), soft_wrap=True)
     if its is not None and its != digest:
-        console.print(output.printable(f"the store's: {its}"), soft_wrap=True)
+        why = "  (other where the store rightly has another side)" if report.get("outcome") == "Verified" else ""
+        console.print(output.printable(f"store's {its}{why}"), soft_wrap=True)
     if isinstance(report.get("following"), dict):
         console.print(output.printable(_followed(report["following"])), soft_wrap=True)
     if report.get("moving"):
@@ -71,7 +73,8 @@ def _counts(report: Mapping[str, Any]) -> rich.table.Table:
     table = rich.table.Table()
     table.add_column("")
     for column in columns:
-        table.add_column(column, justify="right")
+        is_to_come = column == "migrated" and report.get("outcome") == "Planned"
+        table.add_column("to migrate" if is_to_come else column, justify="right")
     for name in _COUNTED:
         counts = accounts.get(name) if isinstance(accounts, dict) else {"found": report.get(name)}
         counts = counts if isinstance(counts, dict) else {}
@@ -118,7 +121,10 @@ def _show_kept(report: Mapping[str, Any]) -> None:
     count = report.get("keptCount", len(names))
     keep = "1 thing that was set aside is kept" if count == 1 else f"{count} things that were set aside are kept"
     where = str(names[0]).rsplit("/", 2)[0]
-    hint = "; see `sessionstore quarantine list`" if where.startswith(f"{ROOT}/") else ""
+    shelves = {str(name).rsplit("/", 2)[1] for name in names if str(name).startswith(f"{ROOT}/")}
+    lists = ["`sessionstore quarantine list`"] if Shelf.QUARANTINE in shelves else []
+    lists += ["`sessionstore quarantine list --conflicts`"] if Shelf.CONFLICTS in shelves else []
+    hint = f"; see {' and '.join(lists)}" if lists else ""
     output.console().print(output.printable(f"{keep} under {where}/{hint}"), soft_wrap=True)
 
 

@@ -65,8 +65,8 @@ def finalize_command(
     if as_json:
         output.json_line(done.document())
     else:
-        counts = ", ".join(f"{count} of {folder}" for folder, count in done.dropped.items())
-        text = f"Finalized {source_name}: documents dropped: {counts}"
+        counts = ", ".join(f"{count} of {folder}" for folder, count in done.dropped.items() if count)
+        text = f"Finalized {source_name}: documents dropped: {counts or 'none, nothing was left'}"
         output.console().print(output.printable(text), soft_wrap=True)
 
 
@@ -96,7 +96,8 @@ async def _show_sources(store: Store, names: list[str], as_json: bool) -> None:
             continue
         counts = ("" if row[count] is None else str(row[count]) for count in _SHOWN)
         seen = output.moment(row["at"])[:16] if isinstance(row["at"], int) else ""
-        cells = (name, str(row["outcome"] or row["phase"]), *counts, str(row["digest"] or "")[:8], seen)
+        outcome = "Finalized" if row["finalized"] else str(row["outcome"] or row["phase"])
+        cells = (name, outcome, *counts, str(row["digest"] or "")[:8], seen)
         table.add_row(*map(output.printable, cells))
     if not as_json:
         output.console().print(table if names else "This store has had no migration.")

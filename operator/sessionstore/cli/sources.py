@@ -26,8 +26,8 @@ async def opened(url: str | None) -> AsyncIterator[Store]:
         if Capability.DOCUMENTS not in store.capabilities:
             raise MigrationError(
                 "NoDocuments",
-                "this store keeps no documents, and so nothing of its migrations; what they set aside is in their "
-                "--quarantine-dir and in their sources",
+                "this store keeps no documents, and so nothing of its migrations (`--store URL` names another "
+                "one); what they set aside is in their --quarantine-dir and in their sources",
             )
         yield store
 

@@ -124,6 +124,9 @@ class _Following:
         if again:
             await self._memory.change(replace(self._memory.head, was_interrupted=True))
         report = await self._migrate(replace(self._options, is_live=True))
+        if report.accounts:
+            made, found = report.accounts.sessions, report.survey.sessions
+            self._terms.tell(f"Copy: {made.migrated:,} of {found:,} sessions were brought in; following the source now")
         await self._memory.change(replace(self._memory.head, is_copied=True))
         return report
 
@@ -148,7 +151,8 @@ class _Following:
 
     async def _keep_level(self, follower: Follower) -> bool:
         """Follow until it is time to end; return whether the writers are stopped."""
-        told_at, fence = time.monotonic(), None
+        # With --follow nobody sees the end but whoever asks for it, so the first line comes at once.
+        told_at, fence = (time.monotonic() - TELL_S) if self._terms.stays else time.monotonic(), None
         while not self._terms.stop.is_set():
             lag_s = await follower.step(WAIT_S)
             if time.monotonic() - told_at > TELL_S:
@@ -158,13 +162,12 @@ class _Following:
             if fence and fence.done():
                 await fence
                 break
-            if lag_s is None or lag_s >= LEVEL_S or fence:
+            if lag_s is None or lag_s >= LEVEL_S or fence or (self._terms.stays and not self._terms.fence):
                 continue
             self._terms.tell(follower.sentence(lag_s))
-            if self._terms.fence:
-                fence = asyncio.create_task(_run_fence(self._terms.fence))
-            elif not self._terms.stays:
+            if not self._terms.fence:
                 return False
+            fence = asyncio.create_task(_run_fence(self._terms.fence))
         if fence and not fence.done():
             await fence
         self._fenced_at = time.monotonic()

@@ -34,7 +34,7 @@ class Patience:
         """Carry out `step`, again and again while the store is away. Raises: Unavailable when it stays away."""
         clock = asyncio.get_running_loop().time
         deadline: float | None = None
-        wait = FIRST_WAIT_S
+        wait, said = FIRST_WAIT_S, ""
         while True:
             try:
                 return await step()
@@ -42,7 +42,10 @@ class Patience:
                 deadline = clock() + self.seconds if deadline is None else deadline
                 if error.reason in _HOPELESS or clock() + wait > deadline:
                     raise
-                _log.warning("the store is away (%s); trying again for %.0f s", error, deadline - clock())
+                # What is wrong is long, and said once.
+                how = "is still away" if said == str(error) else f"is away ({error})"
+                _log.warning("the store %s; trying again for %.0f s", how, deadline - clock())
+                said = str(error)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_S)
 

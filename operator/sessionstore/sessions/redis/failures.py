@@ -92,6 +92,9 @@ _ON_ITS_WAY = "Script attempted to access a non local key"
 _CHANGING_OVER = frozenset({"READONLY", "NOREPLICAS"})
 
 
+_NO_LOGIN = "NOAUTH HELLO must be called"
+
+
 def failure_of(refusal: Refusal) -> Failure:
     """Read a refusal. One that is not known may come from the middle of a script: its outcome counts as unknown."""
     text = refusal.text
@@ -122,7 +125,10 @@ def translate(failure: Failure, where: str, *, writes: bool) -> Unavailable | Un
     if failure.code == "WRONGTYPE":
         return Unreadable("it is of another type than this library writes")
     doubt = "; whether the write happened is not known, so read before you write again"
-    said = failure.text.rstrip(".") + _HINTS.get(failure.code, "") + (doubt if writes and failure.unknown else "")
+    # What the server says of its protocol helps nobody who forgot to name the password.
+    before, found, _ = failure.text.partition(_NO_LOGIN)
+    text = f"{before}NOAUTH, the server asks for a password" if found else failure.text
+    said = text.rstrip(".") + _HINTS.get(failure.code, "") + (doubt if writes and failure.unknown else "")
     return Unavailable(f"{where}: {said}", failure.reason)
 
 
