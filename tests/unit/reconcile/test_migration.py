@@ -448,3 +448,20 @@ def test_a_job_that_ended_and_is_not_judged_yet_is_still_at_work() -> None:
     plan = world.one_pass()
 
     assert plan.verdict.reason == R.PLANNING and words not in plan.verdict.message
+
+
+def test_what_begins_anew_does_not_take_the_word_of_an_earlier_copy() -> None:
+    world = World()
+    world.mounted = False
+    world.run()
+    world.files |= {900, 901}
+    world.path = "/other"
+    world.wish("Plan")
+    world.run()
+
+    world.path = "/"
+    world.wish("Run")
+    plan = world.run()
+
+    assert plan.phase is migration.Phase.MIGRATED
+    assert world.files <= world.stored

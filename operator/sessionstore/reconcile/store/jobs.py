@@ -91,6 +91,12 @@ def has_delta(manifests: Iterable[Mapping[str, Any]], attempt: int) -> bool:
     return any((purpose_of(job), _template_of(job)["annotations"][ATTEMPT_ANNOTATION]) == wanted for job in manifests)
 
 
+def last_copy(manifests: Iterable[Mapping[str, Any]]) -> int:
+    """Return the highest number of a copy among Jobs, 0 where there is none."""
+    found = [job for job in manifests if purpose_of(job) in ("copy", "delta")]
+    return max((int(_template_of(job)["annotations"][ATTEMPT_ANNOTATION]) for job in found), default=0)
+
+
 def _template_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = job["spec"]["template"]["metadata"]
     return found

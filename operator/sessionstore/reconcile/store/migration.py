@@ -71,8 +71,12 @@ def plan_source(source: facts.SourceFacts, ctx: Context) -> SourcePlan:
 
 
 def _current_record(source: facts.SourceFacts) -> records.Record:
-    """Return what is remembered, unless it is of another claim or path under the same name."""
-    wanted = records.Record(claim=source.source.persistent_volume_claim, path=source.source.path)
+    """Return what is remembered, unless it is of another claim or path under the same name.
+
+    What begins anew takes no Job's word that has ended: its source may have changed since.
+    """
+    ended = jobs.last_copy(job.manifest for job in source.jobs.values() if job.has_ended)
+    wanted = records.Record(source.source.persistent_volume_claim, source.source.path, attempt=ended + 1)
     known = source.record
     same = known is not None and (known.claim, known.path) == (wanted.claim, wanted.path)
     return known if known is not None and same else wanted
