@@ -226,7 +226,12 @@ def test_a_killed_job_leaves_its_reason(real: Path, tmp_path: Path, number: int,
         log = tmp_path / "log"
         os.mkfifo(tmp_path / "ready")
         program = command("migrate", real, "--to", url, "--termination-log", log)
-        process = subprocess.Popen(program, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            program,
+            stderr=subprocess.PIPE,
+            # Where the tests run in the background, programs are born ignoring SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         while not (log.exists() and log.read_bytes()):
             assert process.poll() is None
         process.send_signal(number)
