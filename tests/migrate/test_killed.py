@@ -55,7 +55,7 @@ def source(count: Callable[[int, int], int], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def urls(server: redis_server.RedisServer) -> Iterator[str]:
     """Keyspaces of one server, each of them empty."""
-    return (server.url(server.add_user(f"killed-{number}")) for number in itertools.count())
+    return (server.url(server.add_user(f"killed-at-random-{number}")) for number in itertools.count())
 
 
 @pytest.fixture
