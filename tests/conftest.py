@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
 
+from sessionstore.openclaw.scratch import Scratch
 from tests.cluster import machine
 
 ROOT = machine.ROOT
@@ -45,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def count() -> Callable[[int, int], int]:
     """Choose how often: `count(3, 20)` is 3 in `make test`, and 20 in `make test-long` (docs/must-show.md)."""
     return lambda short, full: full if LONG else short
+
+
+@pytest.fixture
+def scratch(tmp_path: pathlib.Path) -> Iterator[Scratch]:
+    """Where what is read from a source may be laid down for a while."""
+    with Scratch(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tests.fuzz.site import Site, Touch, touched
 from tests.migrate import sqlite_states
 
+_MAX_STEPS = 10_000_000
 _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i"
 
 
@@ -81,6 +82,8 @@ def change(site: Site, chance: random.Random) -> Touch:
         return Touch()
     name = chance.choice(names)
     connection = sqlite_states.connect(site.root / name)
+    # An earlier change may have put a table there that does not end.
+    connection.set_progress_handler(lambda: True, _MAX_STEPS)
     try:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("PRAGMA foreign_keys = OFF")

@@ -48,6 +48,9 @@ def make(number: int, target: Path) -> Mutant:
             # What an earlier mutation took away cannot be broken any more.
             story.append(f"({error.strerror})")
             touch |= touched("")
+        if mutation is places.sparse:
+            # What is a terabyte long nobody copies or rewrites.
+            break
     return Mutant(number, layout, made, touch, f"{layout}: {', '.join(story)}; touched {sorted(touch.paths)}")
 
 

@@ -1,4 +1,7 @@
-"""Mutations of what stands at a name: links, pipes, directories, others' files, names that no one expects."""
+"""Mutations of what stands at a name: links, pipes, directories, others' files, names that no one expects.
+
+What copies follows no link: an earlier mutation may have put one to a device there that does not end.
+"""
 
 from __future__ import annotations
 
@@ -108,14 +111,14 @@ def folder_in_place(site: Site, chance: random.Random) -> Touch:
 
 def file_in_place(site: Site, chance: random.Random) -> Touch:
     name = chance.choice(site.folders)
-    shutil.rmtree(site.root / name)
+    _remove(site.root / name)
     (site.root / name).write_bytes(chance.choice((b"", b"{}", b"text")))
     return touched(name)
 
 
 def remove_folder(site: Site, chance: random.Random) -> Touch:
     name = chance.choice(site.folders)
-    shutil.rmtree(site.root / name)
+    _remove(site.root / name)
     return touched(name)
 
 
@@ -138,7 +141,7 @@ def add(site: Site, chance: random.Random) -> Touch:
     new = _beside(site, name, chance.choice(_NAMES))
     if new.exists():
         return Touch()
-    shutil.copy(site.root / name, new)
+    shutil.copy(site.root / name, new, follow_symlinks=False)
     return touched(_relative(site, new))
 
 
@@ -150,9 +153,9 @@ def add_at_top(site: Site, chance: random.Random) -> Touch:
     name = chance.choice(site.files + site.folders)
     source = os.fsencode(site.root / name)
     if (site.root / name).is_dir():
-        shutil.copytree(source, new)
+        shutil.copytree(source, new, symlinks=True)
     else:
-        shutil.copy(source, new)
+        shutil.copy(source, new, follow_symlinks=False)
     return touched("")
 
 
@@ -161,7 +164,7 @@ def case_twin(site: Site, chance: random.Random) -> Touch:
     twin = Path(name).with_name(Path(name).name.swapcase())
     if (site.root / twin).exists():
         return Touch()
-    shutil.copy(site.root / name, site.root / twin)
+    shutil.copy(site.root / name, site.root / twin, follow_symlinks=False)
     return touched(str(twin))
 
 
@@ -175,7 +178,7 @@ def odd_agent(site: Site, chance: random.Random) -> Touch:
         + b"/"
         + chance.choice((b"\xff", b"a:b", b"MAIN", b"x" * 255, b" ", b"a\nb", b"..."))
     )
-    shutil.copytree(os.fsencode(site.root / chance.choice(agents)), new)
+    shutil.copytree(os.fsencode(site.root / chance.choice(agents)), new, symlinks=True)
     return touched(_relative(site, Path(os.fsdecode(new))))
 
 
@@ -208,18 +211,21 @@ PLACES: tuple[Place, ...] = (
 
 
 def _link(site: Site, name: str, target: str) -> Touch:
-    path = site.root / name
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    path.symlink_to(target)
+    _remove(site.root / name)
+    (site.root / name).symlink_to(target)
     return touched(name)
 
 
 def _clear(site: Site, chance: random.Random) -> str:
     """Take a file, or now and then a directory, away."""
     name = chance.choice(site.files if chance.random() < 0.8 else site.folders)
-    path = site.root / name
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _remove(site.root / name)
     return name
+
+
+def _remove(path: Path) -> None:
+    """Remove what stands there now: an earlier mutation may have put a pipe in a directory's place."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _beside(site: Site, name: str, new: bytes) -> Path:

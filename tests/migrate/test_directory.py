@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,6 @@ from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import SessionKey
 from sessionstore.sessions.memory import MemoryStore
 from tests.migrate.states import HEADER, TURN, State
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as scratch:
-        yield scratch
 
 
 async def _lines(lines: Lines | None) -> list[bytes]:

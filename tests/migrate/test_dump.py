@@ -41,12 +41,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.jsonl"
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Any:
-    with Scratch(tmp_path) as made:
-        yield made
-
-
 async def _export(store: Store, path: Path) -> Exported:
     options = Options(Format.JSONL, Patience(0), next(_runs), "2026-11-21T17-30-00")
     return await export.to_dump(store, path, options, lambda phase, done: None)

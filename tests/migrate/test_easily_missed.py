@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.migrate.test_sqlite_era import found_in
 
 TEMPLATE = b'{"session":{"store":"~/.openclaw/stores/{agentId}.json"}}'
 FIXED = b'{"session":{"store":"~/.openclaw/stores/all"}}'
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as scratch:
-        yield scratch
 
 
 @pytest.mark.parametrize("current", [True, False])
@@ -173,3 +166,47 @@ async def test_what_was_put_aside_is_carried_where_the_database_is_lost(state: S
 
     assert list(found.sessions) == ["k"]
     assert sorted(found.archives.values()) == [[TURN], [HEADER]]
+
+
+@pytest.mark.parametrize("store", [TEMPLATE, FIXED])
+async def test_a_configured_index_that_is_not_there_is_told_where_transcripts_lie(
+    tmp_path: Path, scratch: Scratch, store: bytes
+) -> None:
+    write(tmp_path / "openclaw.json", store)
+    (tmp_path / "agents").mkdir()
+
+    assert (await read(tmp_path, scratch)).problems == []
+
+    name = "stores/main.json" if store == TEMPLATE else "stores/all"
+    write(tmp_path / "stores" / "id-a.jsonl", HEADER + b"\n")
+    assert (await read(tmp_path, scratch)).problems == [(name, Reason.MISSING_INDEX)]
+
+    write(tmp_path / name, entries({"agent:main:a": "id-a"}))
+    assert (await read(tmp_path, scratch)).problems == []
+
+
+async def test_a_database_under_another_name_is_told_where_an_agent_has_none(tmp_path: Path, scratch: Scratch) -> None:
+    database = Database(tmp_path / "state")
+    database.session("k", [HEADER])
+    database.close()
+    write(tmp_path / "state/agents/main/agent/auth-profiles.json", b"{}")
+    place = tmp_path / "state/agents/main/agent/openclaw-agent.sqlite"
+    shutil.copy(place, place.with_name("copy.old"))
+
+    assert (await read(tmp_path / "state", scratch)).problems == []
+
+    place.unlink()
+    told = [("agents/main/agent/copy.old", Reason.UNKNOWN_FILE)]
+    assert (await read(tmp_path / "state", scratch)).problems == told
+
+
+async def test_what_has_no_business_among_imported_files_is_told(tmp_path: Path, scratch: Scratch) -> None:
+    database = Database(tmp_path / "state")
+    database.session("k", [HEADER])
+    database.close()
+    folder = tmp_path / "state/agents/main/session-sqlite-import-archive"
+    write(folder / "legacy-store.sessions.json.imported-1795170797237", b"{}")
+    write(folder / "mine.jsonl", HEADER + b"\n")
+
+    told = [("agents/main/session-sqlite-import-archive/mine.jsonl", Reason.UNKNOWN_FILE)]
+    assert (await read(tmp_path / "state", scratch)).problems == told

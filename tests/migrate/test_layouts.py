@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +34,6 @@ class Found:
     set_aside: list[tuple[str | None, Reason]]
     problems: list[tuple[str, Reason]]
     superseded: int
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as scratch:
-        yield scratch
 
 
 async def read(root: Path, scratch: Scratch, state_dir: str = "/home/node/.openclaw") -> Found:

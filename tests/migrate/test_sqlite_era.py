@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,12 +36,6 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     beside: int = 0
     superseded: int = 0
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as scratch:
-        yield scratch
 
 
 @pytest.fixture

@@ -48,12 +48,6 @@ async def store(request: pytest.FixtureRequest, config: SessionStorage, tmp_path
         yield opened
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Any:
-    with Scratch(tmp_path) as opened:
-        yield opened
-
-
 def source_of(store: Store, scratch: Scratch) -> StoreSource:
     return StoreSource(store, scratch, Patience(30), where="redis://source")
 

@@ -5,7 +5,6 @@ Exit status: 0 done, 1 failed or not proven, 2 used wrongly, 3 done and somethin
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import json
@@ -146,10 +145,10 @@ def _answer(url: str | None, path: str, options: Options, outlet: _Outlet) -> No
     """Do the work, print the answer, and end with the exit status that it deserves."""
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
-    # First what is true if nothing more is ever written: a container that is killed leaves its reason behind.
-    _log(outlet, report.failure("Interrupted", "ended before it was done; a further run starts over", 0.0))
     try:
-        found = asyncio.run(_work(url, path, options, outlet.source_name))
+        # First what is true if nothing more is ever written: a container that is killed leaves its reason behind.
+        _log(outlet, report.failure("Interrupted", "ended before it was done; a further run starts over", 0.0))
+        found = output.until_interrupted(lambda: _work(url, path, options, outlet.source_name))
     except (SourceError, MigrationError, SessionError) as error:
         reason, message, status = arguments.explain(error)
         _fail(outlet, began, reason, message)

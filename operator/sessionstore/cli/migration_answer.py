@@ -88,10 +88,10 @@ def answer(outlet: Outlet, work: Work, open_store: OpenStore = _no_store) -> Non
     began = time.monotonic()
     # The first process of a container ignores SIGTERM unless it has a handler. There is nothing to tidy up.
     signal.signal(signal.SIGTERM, _end)
-    # First what is true if nothing more is ever written: a container that is killed leaves its reason behind.
-    _log(outlet, report.failure("Interrupted", _INTERRUPTED, 0.0))
     try:
-        found = asyncio.run(_work_on_all(outlet, work, open_store))
+        # First what is true if nothing more is ever written: a container that is killed leaves its reason behind.
+        _log(outlet, report.failure("Interrupted", _INTERRUPTED, 0.0))
+        found = output.until_interrupted(lambda: _work_on_all(outlet, work, open_store))
     except KeyboardInterrupt:
         output.fail(_INTERRUPTED, 130)
     except Exception as error:  # noqa: BLE001  whatever it is, a Job must say why it ended

@@ -11,8 +11,9 @@ import datetime
 import errno
 import json
 import os
+import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -112,7 +113,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     An outage is not an absence: what `exists` and the others say by status 1 must not be said by a store that is away.
     """
     try:
-        return asyncio.run(work)
+        return until_interrupted(lambda: work)
     except SessionError as error:
         message, status = explain(error)
         fail(message, UNKNOWN if isinstance(error, Unavailable | Unreadable) else status)
@@ -121,3 +122,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         sys.exit(DONE)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def until_interrupted(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run work that the first SIGINT cancels. Raises: KeyboardInterrupt, and what the work does.
+
+    The signal waits while the event loop starts and ends: there it would leave behind, and print, what is half made.
+    """
+
+    async def hearing() -> T:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        try:
+            return await work()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return asyncio.run(hearing())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -9,18 +9,20 @@ Source: `resolveSqliteTargetFromSessionStorePath` of OpenClaw 2026.9.6.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sessionstore.openclaw import files, names
 from sessionstore.openclaw.json_index import JSONIndex
 from sessionstore.openclaw.places import listed
-from sessionstore.openclaw.problems import Problem, Refused
+from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import Index
 from sessionstore.openclaw.tree import Kind, Tree, printable
 
 DATABASE = "openclaw-agent.sqlite"
 SUFFIX = ".sqlite"
+MAGIC = b"SQLite format 3\0"
 _UNCONFIGURED = ("sessions", "openclaw-agent")
 """In the state directory itself, where its configuration may be mounted from elsewhere: the charts' and the default."""
 _OF_AGENT = re.compile(r"agents/[^/]+/sessions/sessions\.json")
@@ -48,9 +50,14 @@ class DatabasePlace:
 
 def find(tree: Tree, indexes: tuple[Index, ...], problems: list[Problem]) -> list[DatabasePlace]:
     """Find the places of databases, each once. Raises: SourceError."""
-    found = [*_of_agents(tree), *_configured(tree, indexes, problems), *_beside(tree, "", _UNCONFIGURED, None)]
+    of_agents = list(_of_agents(tree))
+    found = [*of_agents, *_configured(tree, indexes, problems), *_beside(tree, "", _UNCONFIGURED, None)]
     unique = {place.path: place for place in reversed(found)}
-    return [place for place in reversed(unique.values()) if _is_there(tree, place, problems)]
+    there = [place for place in reversed(unique.values()) if _is_there(tree, place, problems)]
+    for place in of_agents:
+        if place not in there:
+            problems.extend(_astray(tree, place))
+    return there
 
 
 def stem_beside(index: str) -> str:
@@ -68,6 +75,21 @@ def _of_agents(tree: Tree) -> Iterator[DatabasePlace]:
         if child.kind is Kind.FOLDER:
             folder = f"agents/{child.name}"
             yield DatabasePlace(f"{folder}/agent", DATABASE, child.name, f"{folder}/sessions")
+
+
+def _astray(tree: Tree, place: DatabasePlace) -> Iterator[Problem]:
+    """Look for a database that somebody put aside under another name, where an agent has none."""
+    try:
+        paths = sorted(files.joined(place.folder, name) for name, kind in tree.names(place.folder) if kind is Kind.FILE)
+        for path in paths:
+            with tree.reading(path, sys.maxsize) as file:
+                is_database = file.read(len(MAGIC)) == MAGIC
+            if is_database:
+                detail = f"an SQLite database, and {place.name} is not there: its sessions are not read"
+                yield Problem(printable(path), Reason.UNKNOWN_FILE, detail, place.agent and printable(place.agent))
+    except Refused:
+        # There is no such directory, or something went while it was looked at.
+        return
 
 
 def _configured(tree: Tree, indexes: tuple[Index, ...], problems: list[Problem]) -> Iterator[DatabasePlace]:

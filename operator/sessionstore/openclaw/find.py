@@ -18,7 +18,7 @@ from sessionstore.openclaw.reader import Findings, Folder, Index
 from sessionstore.openclaw.rotated import Beside
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sessions_d import DirectoryIndex
-from sessionstore.openclaw.tree import Kind, Tree
+from sessionstore.openclaw.tree import Kind, Tree, printable
 
 LEGACY = "sessions"
 """The directory of before 2026, and the file that both popular Helm charts make."""
@@ -42,6 +42,7 @@ def find(
     added = databases.add(current, source)
     indexes = _once([*added.indexes, *found.older()])
     directories = tuple(index for index in indexes if isinstance(index, DirectoryIndex))
+    found.tell_absent(indexes)
     _check_familiar(source, indexes, added.problems)
     return Findings(indexes, (*added.folders, *directories), (*source.problems, *added.problems))
 
@@ -90,6 +91,16 @@ class _Found:
         yield from itertools.chain(beside_old.rotated, beside.unfinished, beside_old.unfinished)
         yield from archived.indexes(source, tuple(usable))
 
+    def tell_absent(self, indexes: tuple[Index, ...]) -> None:
+        """Tell of configured indexes that are not there, where transcripts lie beside them. A new gateway has none."""
+        for place in self.configured:
+            source, path = self._source, files.joined(place.folder, place.file)
+            has_index = any(source.kind(index.path) for index in indexes if _folder_of(index.path) == place.folder)
+            if not has_index and self._has_transcripts(place.folder):
+                detail = "session.store names this index, and it is not there: its transcripts are carried as archives"
+                shown = place.agent and printable(place.agent)
+                source.problems.append(Problem(printable(path), Reason.MISSING_INDEX, detail, shown))
+
     def folders(self) -> Iterator[Folder]:
         """Go through the folders, each once."""
         seen: set[str] = set()
@@ -104,7 +115,7 @@ class _Found:
             known = functools.partial(_is_known, files_of.get(place.folder, ()))
             yield source.folder(place.folder, place.agent or source.default_agent, is_ours=True, known=known)
         others = [*self.configured, *self.unconfigured]
-        if not any(place.folder == "" for place in others) and self._has_transcripts():
+        if not any(place.folder == "" for place in others) and self._has_transcripts(""):
             if self._configuration.is_certain:
                 others.append(Place("", LEGACY, None))
             else:
@@ -120,9 +131,10 @@ class _Found:
             found[place.folder] = (*found.get(place.folder, ()), place.file)
         return found
 
-    def _has_transcripts(self) -> bool:
+    def _has_transcripts(self, folder: str) -> bool:
         kinds = (FileKind.TRANSCRIPT, FileKind.ARCHIVE)
-        return any(names.kind_of(name) in kinds for name, _ in self._source.names(""))
+        is_there = folder == "" or self._source.kind(folder) is Kind.FOLDER
+        return is_there and any(names.kind_of(name) in kinds for name, _ in self._source.names(folder))
 
 
 def _beside(source: Source, places: Iterable[Place]) -> Beside:
@@ -130,6 +142,10 @@ def _beside(source: Source, places: Iterable[Place]) -> Beside:
     for _, shared in itertools.groupby(sorted(places, key=lambda place: place.folder), lambda place: place.folder):
         beside.look(source, tuple(shared))
     return beside
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _is_known(files: tuple[str, ...], name: str) -> bool:

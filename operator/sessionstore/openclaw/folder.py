@@ -15,7 +15,7 @@ from sessionstore.openclaw.packed import Packed
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.reader import BadEntry
 from sessionstore.openclaw.scratch import Scratch
-from sessionstore.openclaw.tree import Kind, Tree, printable
+from sessionstore.openclaw.tree import Kind, Tree, misplaced, printable
 
 _IN_MEMORY = 20_000
 """Names that are sorted in memory; more go through scratch."""
@@ -74,11 +74,10 @@ class FileFolder:
                 continue
             if stands_for is FileKind.UNKNOWN:
                 if self.is_ours:
-                    yield self._problem(name, Reason.UNKNOWN_FILE, "not a file that OpenClaw keeps sessions in")
-            elif kind is Kind.SYMLINK:
-                yield self._problem(name, Reason.SYMLINK, "a symbolic link is not followed")
+                    path, detail = files.joined(self.folder, name), "not a file that OpenClaw keeps sessions in"
+                    yield Problem(printable(path), Reason.UNKNOWN_FILE, detail, printable(self.agent))
             elif kind is not Kind.FILE:
-                yield self._problem(name, Reason.SPECIAL_FILE, f"{kind.value}, which is not expected here")
+                yield misplaced(kind).problem(printable(files.joined(self.folder, name)), printable(self.agent))
             else:
                 yield self._part(name, stands_for)
 
@@ -96,6 +95,3 @@ class FileFolder:
             return BadEntry(self.agent, None, Held(b""), Reason.TOO_LARGE, detail, printable(path))
         stem = name.removesuffix(names.TRANSCRIPT_SUFFIX) if kind is FileKind.TRANSCRIPT else None
         return FilePart(self.tree, self.folder, name, self.agent, stem, self.max_file_bytes, status)
-
-    def _problem(self, name: str, reason: Reason, detail: str) -> Problem:
-        return Problem(printable(files.joined(self.folder, name)), reason, detail, printable(self.agent))

@@ -19,7 +19,7 @@ from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import BadEntry, Part, RawEntry
 from sessionstore.openclaw.repeated import Repeated, find_repeated
 from sessionstore.openclaw.scratch import Scratch
-from sessionstore.openclaw.tree import Kind, Tree, kind_of, printable
+from sessionstore.openclaw.tree import Kind, Tree, kind_of, misplaced, printable
 
 MAX_ENTRY_BYTES = 12 * 1024 * 1024
 """What is held of one entry. More than a store takes, so that the store's own limit is what a person reads about."""
@@ -170,10 +170,8 @@ def _look_up(
 def refuse(status: os.stat_result, max_bytes: int) -> None:
     """Raise Refused for what is no regular file of at most `max_bytes`."""
     kind = kind_of(status.st_mode)
-    if kind is Kind.SYMLINK:
-        raise Refused(Reason.SYMLINK, "a symbolic link is not followed")
     if kind is not Kind.FILE:
-        raise Refused(Reason.SPECIAL_FILE, f"{kind.value}, which is not expected here")
+        raise misplaced(kind)
     if status.st_size > max_bytes:
         raise Refused(Reason.TOO_LARGE, f"{status.st_size} bytes; the limit is {max_bytes} (--max-file-bytes)")
 

@@ -10,7 +10,7 @@ from sessionstore.openclaw.folder import FileFolder
 from sessionstore.openclaw.json_index import JSONIndex
 from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.scratch import Scratch
-from sessionstore.openclaw.tree import Child, Kind, Tree, kind_of, printable
+from sessionstore.openclaw.tree import Child, Kind, Tree, kind_of, misplaced, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,7 @@ class Source:
     def not_taken(self, path: str, kind: Kind, agent: str | None) -> None:
         """Say that something else stands where a file or a directory belongs."""
         shown = None if agent is None else printable(agent)
-        symlink = kind is Kind.SYMLINK
-        reason = Reason.SYMLINK if symlink else Reason.SPECIAL_FILE
-        detail = "a symbolic link is not followed" if symlink else f"{kind.value}, which is not expected here"
-        self.problems.append(Problem(printable(path), reason, detail, shown))
+        self.problems.append(misplaced(kind).problem(printable(path), shown))
 
     def not_followed(self, path: str, kind: Kind, agent: str | None) -> None:
         """Say that something else stands where a directory with sessions belongs; a link there ends a migration.

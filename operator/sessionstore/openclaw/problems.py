@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """Bytes that are not UTF-8. A transcript's line is carried as it is all the same."""
     MISSING_TRANSCRIPT = "MissingTranscript"
     """The entry names a transcript file that is not there; the entry is carried with no lines."""
+    MISSING_INDEX = "MissingIndex"
+    """`session.store` names an index that is not there, and transcripts lie where it belongs; they are carried."""
     TORN_LAST_LINE = "TornLastLine"
     """A file ends within a line; its whole lines are carried."""
     NOT_JSON_LINE = "NotJSONLine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from sessionstore.openclaw.problems import Problem, Reason, Refused
 from sessionstore.openclaw.reader import Part
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
-from sessionstore.openclaw.tree import Kind, Tree, printable
+from sessionstore.openclaw.tree import Kind, Tree, misplaced, printable
 
 IMPORTED_FOLDER = "session-sqlite-import-archive"
+_ANY_IMPORTED = re.compile(r".+\.imported-\d+(?:\.\d+)?", re.DOTALL)
 _TRAJECTORY = re.compile(r".+\.trajectory(?:\.jsonl|-path\.json)\.imported-\d+(?:\.\d+)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """The files that were read into a database; a `reader.Folder`. Several databases may share it."""
+class _PutAside(abc.ABC):
+    """A directory of files of which most are only copies; a `reader.Folder`. Several databases may share it."""
 
     tree: Tree
     scratch: Scratch
@@ -35,41 +37,42 @@ class Imported:
     def path(self) -> str:
         return printable(self.folder)
 
+    @abc.abstractmethod
     def parts(self) -> Iterator[Found]:
-        """Go through the transcripts that no database has any more."""
-        for found in self._transcripts():
-            if isinstance(found, Problem) or not _is_kept(found, self.databases):
-                yield found
+        """Go through what no database has, and what cannot be read."""
 
     def beside(self) -> int:
         """Count the files that are only a copy, or no conversation."""
         listed = sum(1 for _ in self.tree.names(self.folder))
         return listed - sum(1 for _ in self.parts())
 
-    def _transcripts(self) -> Iterator[FilePart | Problem]:
-        for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
-            if not left_over.IMPORTED.fullmatch(name) or _TRAJECTORY.fullmatch(name):
-                continue
-            if kind is not Kind.FILE:
-                yield _not_a_file(files.joined(self.folder, name), kind, self.agent)
-            else:
-                yield FilePart(self.tree, self.folder, name, self.agent, None, self.max_file_bytes)
+    def _unknown_file(self, path: str, detail: str) -> Problem:
+        return Problem(printable(path), Reason.UNKNOWN_FILE, detail, printable(self.agent))
 
 
 @dataclass(frozen=True, slots=True)
-class Cold:
-    """The cold archives that are files; a `reader.Folder`. Those that a database knows are found through it."""
+class Imported(_PutAside):
+    """The files that were read into a database."""
 
-    tree: Tree
-    scratch: Scratch
-    folder: str
-    agent: str
-    max_file_bytes: int
-    databases: tuple[Transcripts, ...] = ()
+    def parts(self) -> Iterator[Found]:
+        """Go through the transcripts that no database has any more, and what has no business there."""
+        for name, kind in folder.sorted_names(self.tree, self.folder, self.scratch):
+            path = files.joined(self.folder, name)
+            if not _ANY_IMPORTED.fullmatch(name):
+                yield self._unknown_file(path, "not a file that OpenClaw put aside when it was imported")
+            elif not left_over.IMPORTED.fullmatch(name) or _TRAJECTORY.fullmatch(name):
+                continue
+            elif kind is not Kind.FILE:
+                yield misplaced(kind).problem(printable(path), printable(self.agent))
+            else:
+                part = FilePart(self.tree, self.folder, name, self.agent, None, self.max_file_bytes)
+                if not _is_kept(part, self.databases):
+                    yield part
 
-    @property
-    def path(self) -> str:
-        return printable(self.folder)
+
+@dataclass(frozen=True, slots=True)
+class Cold(_PutAside):
+    """The cold archives that are files. Those that a database knows are found through it."""
 
     def parts(self) -> Iterator[Found]:
         """Go through those that no database knows of, and those that cannot be read."""
@@ -78,16 +81,11 @@ class Cold:
             if names.kind_of(name) is names.FileKind.BESIDE:
                 continue
             if kind is not Kind.FILE:
-                yield _not_a_file(path, kind, self.agent)
+                yield misplaced(kind).problem(printable(path), printable(self.agent))
             elif not cold.FILE_NAME.fullmatch(name):
-                yield Problem(printable(path), Reason.UNKNOWN_FILE, "not a cold archive of OpenClaw's", self.agent)
+                yield self._unknown_file(path, "not a cold archive of OpenClaw's")
             elif found := self._unknown(path, name):
                 yield found
-
-    def beside(self) -> int:
-        """Count the files that are found through the database, and copies."""
-        listed = sum(1 for _ in self.tree.names(self.folder))
-        return listed - sum(1 for _ in self.parts())
 
     def _unknown(self, path: str, name: str) -> Found | None:
         file = WholeFile(self.tree, path, self.max_file_bytes)
@@ -136,9 +134,3 @@ def _knows(database: Transcripts, name: str) -> bool:
         return database.knows_cold(name)
     except Refused:
         return False
-
-
-def _not_a_file(path: str, kind: Kind, agent: str) -> Problem:
-    if kind is Kind.SYMLINK:
-        return Problem(printable(path), Reason.SYMLINK, "a symbolic link is not followed", printable(agent))
-    return Problem(printable(path), Reason.SPECIAL_FILE, f"{kind.value}, which is not expected here", printable(agent))

@@ -171,7 +171,7 @@ class Tree:
         if error.errno in (errno.EACCES, errno.EPERM):
             return SourceError("PermissionDenied", f"{shown} may not be read by uid {os.geteuid()}; {_owner(shown)}")
         if error.errno == errno.ELOOP:
-            return Refused(Reason.SYMLINK, "a symbolic link is not followed")
+            return misplaced(Kind.SYMLINK)
         if error.errno == errno.ENOTDIR:
             return Refused(Reason.SPECIAL_FILE, "a directory is expected here")
         if error.errno in (errno.ENXIO, errno.EISDIR):
@@ -211,6 +211,13 @@ def _check(status: os.stat_result, max_bytes: int) -> None:
         raise Refused(Reason.SPECIAL_FILE, "not a regular file")
     if status.st_size > max_bytes:
         raise Refused(Reason.TOO_LARGE, f"{status.st_size} bytes; the limit is {max_bytes} (--max-file-bytes)")
+
+
+def misplaced(kind: Kind) -> Refused:
+    """Return why what is no file is not taken for one. A link is never followed: it may lead out of the volume."""
+    if kind is Kind.SYMLINK:
+        return Refused(Reason.SYMLINK, "a symbolic link is not followed")
+    return Refused(Reason.SPECIAL_FILE, f"{kind.value}, which is not expected here")
 
 
 def kind_of(mode: int) -> Kind:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,12 +16,6 @@ from sessionstore.sessions.exceptions import Unavailable
 from sessionstore.sessions.memory import MemoryStore
 
 KEYS = [SessionKey("main", f"k{number}") for number in range(6)]
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as opened:
-        yield opened
 
 
 def memory_in(store: MemoryStore, scratch: Scratch) -> Memory:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -25,12 +23,6 @@ GOOD = b'{\n  "a": {"sessionId": "1", "n": 1e2},\n  "b": {"sessionId": "2"}\n}'
 DEEP = b"[" * 100_000 + b"]" * 100_000
 LARGE = b'{"a":"' + b"x" * json_index.MAX_ENTRY_BYTES + b'"}'
 Found = tuple[str | None, bytes, Reason | None]
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as scratch:
-        yield scratch
 
 
 def read(raw: bytes, scratch: Scratch) -> list[Found]:

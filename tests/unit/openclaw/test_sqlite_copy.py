@@ -18,12 +18,6 @@ FILE = "x.sqlite"
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    with Scratch(tmp_path) as scratch:
-        yield scratch
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
     root = tmp_path / "root"
     root.mkdir()
