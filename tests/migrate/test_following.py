@@ -8,7 +8,7 @@ import json
 import random
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,20 @@ from sessionstore.sessions import (
     Conflict,
     Lifetime,
     NoTranscript,
+    Session,
     SessionStorage,
     Store,
     iterate,
     layout,
     open_store,
 )
+from sessionstore.sessions.wrapped import WrappedStore
 from tests import mongo_server, redis_server
 from tests.migrate.conftest import command, run
 
 KEYS = 24
 MORE = Lifetime(ttl_ms=10**9, idle_ms=0)
+Around = Callable[[Store], Store]
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +173,16 @@ async def fill(url: str, count: int = KEYS + 10) -> None:
         await store.put_archive("main", "s.jsonl.reset.1", [b"{}", b"{}"])
 
 
-async def follow(pair: tuple[str, str], tmp_path: Path, terms: Terms, **changes: Any) -> Report:
-    """Follow in this process."""
+async def follow(
+    pair: tuple[str, str], tmp_path: Path, terms: Terms, around: Around = WrappedStore, **changes: Any
+) -> Report:
+    """Follow in this process; `around` is put around the source."""
     looking = dataclasses.replace(SessionStorage.from_url(pair[0]), count_uses=False)
     options = dataclasses.replace(Options("default", Patience(60), origin=pair[0]), **changes)
     with Scratch(tmp_path) as scratch:
         async with open_store(looking) as source, open_store(pair[1]) as target:
-            both = Both(StoreSource(source, scratch, Patience(60), where=pair[0]), target, scratch, lambda seen: None)
-            return await following.migrate(both, options, terms)
+            found = StoreSource(around(source), scratch, Patience(60), where=pair[0])
+            return await following.migrate(Both(found, target, scratch, lambda seen: None), options, terms)
 
 
 async def test_what_is_written_during_the_copy_and_after_it_is_there_in_the_end(
@@ -471,6 +476,43 @@ async def test_what_the_source_lost_without_a_tombstone_stays_in_the_target(
         assert len((await target.read("k7")).lines) == 7
         kept = [await target.get_document(name) async for name in target.list_documents("migration/default/conflicts/")]
         assert len(kept) == 1 and b'"key": "k7"' in kept[0]
+
+
+class MadeAgain(WrappedStore):
+    """So many times: makes `k3` again before its tombstone is asked for, and deletes it before the next look."""
+
+    def __init__(self, inner: Store, times: int) -> None:
+        super().__init__(inner)
+        self._times = times
+
+    async def get_many(self, keys: Sequence[Any]) -> list[Session | None]:
+        if self._times and list(map(str, keys)) == ["main/k3"]:
+            await self.inner.delete("k3")
+        return await self.inner.get_many(keys)
+
+    async def tombstone(self, key: Any) -> int | None:
+        if self._times:
+            self._times -= 1
+            await self.inner.create("k3", {"sessionId": "again", "updatedAt": 1}, [b"{}"])
+        return await self.inner.tombstone(key)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_what_is_deleted_and_made_again_while_it_is_looked_at_is_not_taken_for_lost(
+    source_url: str, target_url: str, tmp_path: Path, times: int
+) -> None:
+    pair = (source_url, target_url)
+    await fill(source_url)
+    with pytest.raises(MigrationError):
+        await follow(pair, tmp_path, Terms(fence="false"))
+    async with open_store(source_url) as source:
+        await source.delete("k3")
+    report = await follow(pair, tmp_path, Terms(fence="true"), lambda source: MadeAgain(source, times))
+    assert (report.outcome, report.following["conflicts"]) == ("Verified", 0)
+    assert (report.accounts.sessions.conflicts, report.kept) == (0, ())
+    async with open_store(target_url) as target:
+        assert (await target.get("k3")).entry.transcript_id == "again"
+    assert await state(target_url) == await state(source_url)
 
 
 async def test_what_expires_in_the_source_without_a_word_is_gone_from_the_target(

@@ -26,7 +26,9 @@ from sessionstore.sessions.record import Session, SessionKey, Status, Transcript
 from sessionstore.sessions.store import Store
 
 ATTEMPTS = 20
-"""How often a session may change in the target under us before we give up."""
+"""How often a session may change under us before we give up."""
+LOOKS = 10
+"""At a session that is gone from the source and has no tombstone there, before it is believed to be lost."""
 
 IsOurs = Callable[[SessionKey, Session], bool]
 
@@ -58,7 +60,7 @@ class Mirror:
                 # The target cannot hold it. The last run over everything sets it aside, and says why.
                 self.counts["refused"] += 1
                 return GONE
-        raise MigrationError("StoreBusy", f"session {key} keeps changing in the target; stop what writes to it")
+        raise MigrationError("StoreBusy", f"session {key} keeps changing; stop what writes to it")
 
     async def _bring(self, key: SessionKey, left: Left | None) -> Left:
         item, held = await self.source.session(key), await self.target.get(key)
@@ -97,8 +99,7 @@ class Mirror:
 
         So is what the source does not say it has deleted: it was lost there, and this may be the last there is of it.
         """
-        was_deleted = await self.source.store.tombstone(held.key) is not None
-        if not (was_deleted and self.is_ours(held.key, held)):
+        if not (await self._was_deleted(held.key) and self.is_ours(held.key, held)):
             self.counts["conflicts"] += 1
             if self.carrier.policy is Policy.FAIL:
                 raise MigrationError(
@@ -112,6 +113,19 @@ class Mirror:
         await self.target.delete(held.key, expected=held.revision)
         self.counts["deleted"] += 1
         return GONE
+
+    async def _was_deleted(self, key: SessionKey) -> bool:
+        """Tell whether a session that was not in the source was deleted there. Raises: Conflict where it is back.
+
+        Its absence and its tombstone are two questions, and a session that was made again between them has neither.
+        Only what is neither there nor deleted at any look was lost.
+        """
+        for _ in range(LOOKS):
+            if await self.source.store.tombstone(key) is not None:
+                return True
+            if await self.source.session(key) is not None:
+                raise Conflict(f"session {key} was made again in the source", None)
+        return False
 
     async def _keep_deletion(self, key: SessionKey) -> None:
         """Leave a note that the source had deleted what the target keeps."""
