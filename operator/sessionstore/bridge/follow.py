@@ -20,6 +20,8 @@ from sessionstore.sessions.store import Store
 PAGE = 500
 GROUP = 50
 """Sessions that are read in one request: some 300 KB where entries have 6 KB."""
+LOOKS = 5
+"""At a session that is neither there nor deleted, before it is believed that the store never had it."""
 _LEVEL = 1
 """How deep an entry lies in a sheet."""
 _LAID_OUT = b"{\n    "
@@ -106,15 +108,18 @@ class Follower:
             await self._look(keys[start : start + GROUP])
 
     async def seen(self, key: SessionKey) -> Seen:
-        """Return what the store has of a session now. Raises: Unavailable, Unreadable."""
-        while True:
+        """Return what the store has of a session now. Raises: Unavailable, Unreadable.
+
+        Its absence and its tombstone are two questions, and what is made or deleted between them has neither.
+        """
+        for _ in range(LOOKS):
             session = await self._store.get(key)
             if session is not None:
                 return seen_of(session)
             revision = await self._store.tombstone(key)
-            # Neither a session nor a tombstone: it never was, was lost, or was made between the two questions.
-            if revision is not None or not await self._store.exists(key):
-                return Seen(revision or 0, None)
+            if revision is not None:
+                return Seen(revision, None)
+        return Seen(0, None)
 
     def wrote(self, key: SessionKey, seen: Seen) -> None:
         """Take what the store has after a write of ours, so that it need not be read again."""
