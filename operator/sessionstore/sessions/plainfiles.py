@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sessionstore.sessions.exceptions import Unavailable, Unreadable
 
@@ -77,6 +78,29 @@ class Prepared:
     def publish(self) -> None:
         """Give it its name, in place of what has that now."""
         self.directory.put(self.temporary, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A file under a temporary name that is being written."""
+
+    directory: Directory
+    temporary: str
+    name: str
+    file: BinaryIO
+
+    def write(self, data: bytes) -> None:
+        """Write what comes next."""
+        with translated(self.directory.path / self.name):
+            self.file.write(data)
+
+    def finished(self) -> Prepared:
+        """Wait until all of it is on the disk."""
+        with translated(self.directory.path / self.name):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            found = os.fstat(self.file.fileno())
+        return Prepared(self.directory, self.temporary, self.name, found)
 
 
 class Directory:
@@ -204,17 +228,26 @@ class Directory:
     @contextlib.contextmanager
     def prepared(self, name: str, data: bytes) -> Iterator[Prepared]:
         """Write what is to become the file `name`, so that only the last step is left to do. It is gone otherwise."""
+        with self.drafted(name) as draft:
+            draft.write(data)
+            yield draft.finished()
+
+    @contextlib.contextmanager
+    def drafted(self, name: str) -> Iterator[Draft]:
+        """Begin what is to become the file `name`, for who writes it a part at a time. It is gone if not published."""
         temporary = f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         try:
             with translated(self.path / name):
                 descriptor = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                with os.fdopen(descriptor, "wb") as file:
+            file = os.fdopen(descriptor, "wb")
+            try:
+                with translated(self.path / name):
                     self._keep_rights(descriptor, name)
-                    file.write(data)
-                    file.flush()
-                    os.fsync(descriptor)
-                    found = os.fstat(descriptor)
-            yield Prepared(self, temporary, name, found)
+                yield Draft(self, temporary, name, file)
+            finally:
+                # What is not on the disk by now was not to be.
+                with contextlib.suppress(OSError):
+                    file.close()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=self._descriptor)
