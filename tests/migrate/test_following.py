@@ -516,46 +516,66 @@ async def test_what_is_deleted_and_made_again_while_it_is_looked_at_is_not_taken
 
 
 async def test_what_expires_in_the_source_without_a_word_is_gone_from_the_target(
-    source_url: str, target_url: str, tmp_path: Path
+    source_url: str, target_url: str, tmp_path: Path, server: redis_server.RedisServer
 ) -> None:
     pair = (source_url, target_url)
     await fill(source_url)
     async with open_store(source_url) as source, open_store(target_url) as target:
-        await source.create("brief", {"sessionId": "brief"}, [b"{}"], lifetime=Lifetime(ttl_ms=2000, idle_ms=0))
+        for key in ("brief", "of somebody"):
+            await source.create(key, {"sessionId": "s"}, [b"{}"], lifetime=Lifetime(ttl_ms=10**8, idle_ms=0))
         with pytest.raises(MigrationError):
             await follow(pair, tmp_path, Terms(fence="false"))
-        await target.touch("brief", lifetime=MORE)  # as where its time began anew with the copy
-        while await source.exists("brief"):
-            await asyncio.sleep(0.05)
+        await target.touch("of somebody", lifetime=MORE)
+        for key in ("brief", "of somebody"):
+            await expire(source_url, key, server)
+            assert not await source.exists(key)
         report = await follow(pair, tmp_path, Terms(fence="true"))
-        assert report.outcome == "Verified"
+        assert (report.outcome, report.following["changes"]) == ("Verified", 0)
+        assert (report.following["deleted"], await target.exists("brief")) == (1, False)
         # Somebody changed it there, so it stays, and that is told.
-        assert (report.following["conflicts"], await target.exists("brief")) == (1, True)
+        assert (report.following["conflicts"], await target.exists("of somebody")) == (1, True)
+
+
+async def expire(url: str, key: str, server: redis_server.RedisServer) -> None:
+    """Let a session's time be over, as where it ended and nobody has written since."""
+    async with open_store(url) as store:
+        ends = str((await store.get(key)).expires_ms).encode()
+    with server.admin() as admin:
+        name = layout.KeyNames(SessionStorage.from_url(url).keyspace).entry("main", key)
+        admin.hset(name, "h", admin.hget(name, "h").replace(ends, b"1"))
+
+
+class Noting(WrappedStore):
+    """Notes from where on lines are read."""
+
+    def __init__(self, inner: Store, starts: list[int]) -> None:
+        super().__init__(inner)
+        self._starts = starts
+
+    async def read(self, key: Any, start: int = 0, stop: int | None = None, *, reverse: bool = False) -> Any:
+        self._starts.append(start)
+        return await self.inner.read(key, start, stop, reverse=reverse)
 
 
 async def test_a_long_transcript_that_grows_is_not_read_again_from_its_beginning(
-    source_url: str, target_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source_url: str, target_url: str, tmp_path: Path
 ) -> None:
-    async with open_store(source_url) as source:
+    starts: list[int] = []
+    copied = asyncio.Event()
+    terms = Terms(stays=True, tell=lambda text: copied.set())
+    async with open_store(source_url) as source, open_store(target_url) as target:
         await source.create("k", {"sessionId": "s"}, [b'{"n":%d}' % number for number in range(5000)])
-        starts: list[int] = []
-        terms = Terms(stays=True)
-        task = asyncio.create_task(follow((source_url, target_url), tmp_path, terms))
-        async with open_store(target_url) as target:
-            while await target.get("k") is None or (await target.get("k")).transcript.lines < 5000:
-                await asyncio.sleep(0.05)
-            original = following.StoreSource.session
-
-            async def session(self: StoreSource, key: Any) -> Any:
-                found = await original(self, key)
-                starts.append(found.lines.head.lines)
-                return found
-
-            monkeypatch.setattr(following.StoreSource, "session", session)
-            for number in range(3):
-                await source.append("k", [b'{"more":%d}' % number])
-                while (await target.get("k")).transcript.lines < 5001 + number:
-                    await asyncio.sleep(0.02)
+        task = asyncio.create_task(
+            follow((source_url, target_url), tmp_path, terms, lambda source: Noting(source, starts))
+        )
+        await copied.wait()
+        assert 0 in starts
+        starts.clear()
+        for number in range(3):
+            await source.append("k", [b'{"more":%d}' % number])
+            while (await target.get("k")).transcript.lines < 5001 + number:
+                await asyncio.sleep(0.02)
+        assert starts == [5000, 5001, 5002]
         terms.stop.set()
         assert (await task).outcome == "Verified"
     assert await state(target_url) == await state(source_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
@@ -111,7 +112,7 @@ async def test_ferretdb_is_killed_and_waited_for(tmp_path: Path, undisturbed: Un
         url = server.url(server.add_user("waited"))
         process = _start(source, url)
         try:
-            time.sleep(max(2.0, undisturbed.seconds))
+            await _wait_for_sessions(url, undisturbed.document["sessions"] // 10)
             assert process.poll() is None
             server.ferretdb.kill()
             time.sleep(1)
@@ -130,6 +131,15 @@ async def _said(url: str) -> dict[str, Any] | None:
     async with open_store(url) as store:
         report = await store.get_document("migration/default/report")
     return _same(json.loads(report)) if report else None
+
+
+async def _wait_for_sessions(url: str, count: int) -> None:
+    """Wait until a store has so many sessions."""
+    deadline = time.monotonic() + 300
+    async with open_store(url) as store:
+        while await store.count() < count:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
 
 
 class _Restarted:
