@@ -56,7 +56,7 @@ class _Copier:
         found = {
             name_of(item): row
             for item in group
-            if not isinstance(item, SetAside) and ((row := self._run.row(item)) or self._was_carried(item))
+            if not isinstance(item, SetAside) and ((row := self._run.ledger.unchanged(item)) or self._was_carried(item))
         }
         keys = [item.key for item in group if isinstance(item, SourceSession) and name_of(item) in found]
         held = await self._run.patience.of(lambda: self._run.records(keys)) if keys else ()
@@ -69,8 +69,9 @@ class _Copier:
 
     def _was_carried(self, item: SourceSession | SourceArchive) -> bool:
         ledger, name = self._run.ledger, name_of(item)
-        facts = ledger.facts(name) if ledger.known(name) else None
-        return facts is not None and self._run.was_carried(facts)
+        row = ledger.known(name)
+        facts = ledger.facts(name) if row else None
+        return row is not None and facts is not None and row.speaks_of(facts)
 
     async def _copy(self, item: Item, known: dict[rows.Name, tuple[Row | None, Session | None]]) -> int:
         """Copy one thing; return its size."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sessionstore.migrate.rows import ELSEWHERE, Ending, Facts, Intent, Name, Row
+from sessionstore.migrate.items import SourceArchive, SourceSession
+from sessionstore.migrate.rows import ELSEWHERE, Ending, Facts, Intent, Name, Row, entry_hash, name_of
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.scratch import Scratch
 
@@ -73,6 +74,13 @@ class Ledger:
             return None
         values = self._one("SELECT * FROM known WHERE kind=? AND agent=? AND name=?", name)
         return _row(values) if values else None
+
+    def unchanged(self, item: SourceSession | SourceArchive) -> Row | None:
+        """Return what an earlier run left about a thing, where the source still has what it speaks of."""
+        row = self.known(name_of(item))
+        if row is None or item.lines is None:
+            return None
+        return row if row.holds_for(entry_hash(item), item.lines.stamp) else None
 
     def mark(self, name: Name) -> bytes | None:
         """Return the mark of what this source has left in the store, in an earlier run or in this one."""

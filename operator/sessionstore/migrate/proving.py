@@ -66,7 +66,7 @@ class _Prover:
         """Compare some things, one after another."""
         held = await self._records(group)
         for item, session in zip(group, held, strict=True):
-            row = None if self._is_strict else self._run.row(item)
+            row = None if self._is_strict else self._run.ledger.unchanged(item)
             if row and self._run.journal.is_proven(row) and await self._is_as_left(row, session):
                 self._add_digests(row.facts.digest, row.facts.digest)
                 await self._run.meter.step(row.facts.bytes)

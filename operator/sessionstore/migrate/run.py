@@ -67,13 +67,6 @@ class Run:
         except InvalidKey as error:
             return error
 
-    def row(self, item: SourceSession | SourceArchive) -> Row | None:
-        """Return what is known of a thing, where the source still has what it speaks of."""
-        row = self.ledger.known(rows.name_of(item))
-        if row is None or item.lines is None:
-            return None
-        return row if row.holds_for(rows.entry_hash(item), item.lines.stamp) else None
-
     def left(self, name: Name) -> bytes | None:
         """Return the mark of what a follower or a copy of the source in use left; None where neither was.
 
@@ -83,7 +76,7 @@ class Run:
         return followed or (self.ledger.mark(name) if self.journal.follows_live else None)
 
     def known(self, facts: Facts) -> Row | None:
-        """Return the same for what Inspect found."""
+        """Return what an earlier run left about a thing, where that is still as Inspect found it."""
         row = self.ledger.known(facts.name)
         return row if row and row.holds_for(facts.entry, facts.stamp) else None
 

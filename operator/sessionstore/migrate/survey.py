@@ -113,23 +113,14 @@ async def _add(count: _Count, found: SourceSession | SourceArchive | SetAside, m
         meter.find(not found.is_archive, 0, not found.is_archive)
         await meter.step(found.blob.size)
         return
-    facts = _known(count.ledger, found)
-    if facts is None:
-        facts, problems = await _read(found)
-        for problem in problems:
-            count.ledger.add_problem(problem)
+    row = count.ledger.unchanged(found)
+    facts, problems = (row.facts, []) if row else await _read(found)
+    for problem in problems:
+        count.ledger.add_problem(problem)
     count.take(found, facts)
     is_session = isinstance(found, SourceSession)
     meter.find(is_session, facts.found if is_session else 0, 0)
     await meter.step(facts.bytes)
-
-
-def _known(ledger: Ledger, item: SourceSession | SourceArchive) -> Facts | None:
-    """Return what an earlier run read, where nobody touched it since."""
-    row = ledger.known(rows.name_of(item))
-    if row is None or item.lines is None:
-        return None
-    return row.facts if row.holds_for(rows.entry_hash(item), item.lines.stamp) else None
 
 
 async def _read(item: SourceSession | SourceArchive) -> tuple[Facts, list[Problem]]:
