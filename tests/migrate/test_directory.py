@@ -12,7 +12,7 @@ from sessionstore.migrate.directory import DirectorySource, open_directory
 from sessionstore.migrate.items import Lines, SetAside, SourceArchive, SourceSession
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.report import Report
-from sessionstore.openclaw import folder
+from sessionstore.openclaw import scratch as scratching
 from sessionstore.openclaw.files import stamp_of
 from sessionstore.openclaw.problems import Reason
 from sessionstore.openclaw.scratch import Scratch
@@ -67,11 +67,11 @@ async def test_a_folder_that_took_anothers_place_is_read(state: State, scratch: 
         assert await _sessions(source) == {}
 
 
-@pytest.mark.parametrize("in_memory", [1, 2, 100])
+@pytest.mark.parametrize("in_memory", [0, 200, 10**6], ids=["on disk", "moved to disk", "in memory"])
 async def test_names_are_sorted_in_memory_or_beyond(
     state: State, scratch: Scratch, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
-    monkeypatch.setattr(folder, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(scratching, "_MOST_BYTES", in_memory)
     for name in ("b", "a b", "a", "é"):
         state.file(f"{name}.jsonl", b"")
 

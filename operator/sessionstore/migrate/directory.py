@@ -20,7 +20,7 @@ from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.left_over import Renamed
 from sessionstore.openclaw.problems import Problem, Reason, Refused
-from sessionstore.openclaw.reader import BadEntry, Findings, Folder, Index, Part, RawEntry
+from sessionstore.openclaw.reader import BadEntry, Findings, Folder, Found, Index, Part, RawEntry
 from sessionstore.openclaw.scratch import Names, Scratch
 from sessionstore.openclaw.transcript import Batch
 from sessionstore.openclaw.tree import Tree, printable
@@ -77,13 +77,11 @@ class DirectorySource:
         taken = self._scratch.names()
         try:
             for folder in self._findings.folders:
-                for part in _parts(folder):
-                    if isinstance(part, BadEntry):
-                        # What a session says of its own transcript is told already.
-                        if part.path is None or part.path.encode() not in named:
-                            yield SetAside(_problem(folder.path, part), part.blob, is_archive=True)
-                    elif not isinstance(part, Problem) and _name(part) not in named:
-                        yield _archive(_apart(part, taken))
+                for found in _left(folder, named):
+                    if isinstance(found, BadEntry):
+                        yield SetAside(_problem(folder.path, found), found.blob, is_archive=True)
+                    elif not isinstance(found, Problem):
+                        yield _archive(_apart(found, taken))
         finally:
             taken.close()
 
@@ -93,9 +91,9 @@ class DirectorySource:
         self._tree.refresh()
         yield from self._findings.problems
         for folder in self._findings.folders:
-            for part in _parts(folder):
-                if isinstance(part, Problem) and part.path.encode() not in named:
-                    yield part
+            for found in _left(folder, named):
+                if isinstance(found, Problem):
+                    yield found
 
     def beside(self) -> int:
         """Count the files that are no part of any conversation."""
@@ -169,11 +167,30 @@ def _entries(index: Index) -> Iterator[RawEntry | BadEntry]:
         yield BadEntry(index.agent or record.DEFAULT_AGENT, None, Held(b""), error.reason, str(error))
 
 
-def _parts(folder: Folder) -> Iterator[Part | Problem | BadEntry]:
+def _left(folder: Folder, named: Names) -> Iterator[Found]:
+    """Go through what no session has, or says of its own transcript."""
+    for listed in _parts(folder):
+        found = listed
+        if not isinstance(found, Problem | BadEntry):
+            if _name(found) in named:
+                continue
+            found = _looked_up(folder, found)
+        if not isinstance(found, Problem | BadEntry) or found.path is None or found.path.encode() not in named:
+            yield found
+
+
+def _parts(folder: Folder) -> Iterator[Found]:
     try:
         yield from folder.parts()
     except Refused as error:
         yield error.problem(folder.path)
+
+
+def _looked_up(folder: Folder, part: Part) -> Found:
+    try:
+        return files.looked_up(part)
+    except Refused as error:
+        return error.problem(folder.path)
 
 
 def _beside(folder: Folder) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from sessionstore.openclaw import transcript
 from sessionstore.openclaw.blob import Blob, Held
 from sessionstore.openclaw.problems import Reason, Refused
+from sessionstore.openclaw.reader import BadEntry, Found
 from sessionstore.openclaw.transcript import Batch
 from sessionstore.openclaw.tree import Tree, printable
 
@@ -81,6 +83,17 @@ class FilePart:
 
     def _status(self) -> os.stat_result | None:
         return self.status or self.tree.status(joined(self.folder, self.name))
+
+
+def looked_up(found: Found) -> Found:
+    """Look at the size of a file that was only listed; return anything else as it is. Raises: SourceError."""
+    if not isinstance(found, FilePart) or found.status is not None:
+        return found
+    status = found.tree.status(joined(found.folder, found.name))
+    if status and status.st_size > found.max_bytes:
+        detail = f"{status.st_size} bytes; the limit is {found.max_bytes} (--max-file-bytes)"
+        return BadEntry(found.agent, None, Held(b""), Reason.TOO_LARGE, detail, found.path)
+    return dataclasses.replace(found, status=status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sessionstore.openclaw import files, names, packed, zstd
-from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.names import FileKind
 from sessionstore.openclaw.packed import Packed
@@ -17,27 +15,18 @@ from sessionstore.openclaw.reader import BadEntry
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.tree import Kind, Tree, misplaced, printable
 
-_IN_MEMORY = 20_000
-"""Names that are sorted in memory; more go through scratch."""
 _KINDS = dict(zip(b"0123", Kind, strict=True))
 _CODES = {kind: b"/%c" % code for code, kind in _KINDS.items()}
 
 
 def sorted_names(tree: Tree, path: str, scratch: Scratch) -> Iterator[tuple[str, Kind]]:
     """Go through the names in a directory, sorted by their bytes. Raises: Refused, SourceError."""
-    found = (os.fsencode(name) + _CODES[kind] for name, kind in tree.names(path))
-    some = list(itertools.islice(found, _IN_MEMORY))
-    if len(some) < _IN_MEMORY:
-        yield from map(_decoded, sorted(some))
-        return
-    all_names = scratch.names()
+    found = scratch.names()
     try:
-        all_names.update(some)
-        some.clear()
-        all_names.update(found)
-        yield from map(_decoded, all_names)
+        found.update(os.fsencode(name) + _CODES[kind] for name, kind in tree.names(path))
+        yield from map(_decoded, found)
     finally:
-        all_names.close()
+        found.close()
 
 
 def _decoded(name: bytes) -> tuple[str, Kind]:
@@ -67,7 +56,10 @@ class FileFolder:
         return printable(self.folder or ".")
 
     def parts(self) -> Iterator[FilePart | Packed | Problem | BadEntry]:
-        """Go through transcripts and archives, and what stands in the place of one."""
+        """Go through transcripts and archives, and what stands in the place of one.
+
+        Files are only listed: `files.looked_up` tells their size, which for most of them an index has done.
+        """
         for name, kind in sorted_names(self.tree, self.folder, self.scratch):
             stands_for = names.kind_of(name)
             if stands_for is FileKind.BESIDE or self.known(name):
@@ -88,10 +80,5 @@ class FileFolder:
     def _part(self, name: str, kind: FileKind) -> FilePart | Packed | BadEntry:
         if name.endswith(zstd.SUFFIX):
             return packed.archive(self.tree, self.folder, name, self.agent, self.max_file_bytes)
-        path = files.joined(self.folder, name)
-        status = self.tree.status(path)
-        if status and status.st_size > self.max_file_bytes:
-            detail = f"{status.st_size} bytes; the limit is {self.max_file_bytes} (--max-file-bytes)"
-            return BadEntry(self.agent, None, Held(b""), Reason.TOO_LARGE, detail, printable(path))
         stem = name.removesuffix(names.TRANSCRIPT_SUFFIX) if kind is FileKind.TRANSCRIPT else None
-        return FilePart(self.tree, self.folder, name, self.agent, stem, self.max_file_bytes, status)
+        return FilePart(self.tree, self.folder, name, self.agent, stem, self.max_file_bytes)

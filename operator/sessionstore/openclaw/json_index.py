@@ -142,11 +142,16 @@ def look_up_in(
 ) -> FilePart | Problem:
     """Look where an entry's transcript is, in one folder after the other. Raises: SourceError."""
     name = names.file_of(transcript_id)
-    looked = [_look_up(tree, folder, name, entry, transcript_id, max_bytes) for folder in folders]
-    found = [part for part in looked if isinstance(part, FilePart)]
+    found: list[FilePart] = []
+    refused: Problem | None = None
+    for folder in folders:
+        looked = _look_up(tree, folder, name, entry, transcript_id, max_bytes)
+        if isinstance(looked, FilePart):
+            found.append(looked)
+        else:
+            refused = refused or looked
     if found:
         return found[0] if len(found) == 1 else _named_by(entry, found)
-    refused = next((problem for problem in looked if isinstance(problem, Problem)), None)
     if refused:
         return refused
     path, detail = printable(files.joined(folders[0], name)), "the entry names a file that is not there"

@@ -16,15 +16,13 @@ from sessionstore.openclaw import files, names, zstd
 from sessionstore.openclaw.files import FilePart
 from sessionstore.openclaw.json_index import refuse
 from sessionstore.openclaw.problems import Problem, Reason, Refused
-from sessionstore.openclaw.reader import BadEntry, Folder, Part, RawEntry
+from sessionstore.openclaw.reader import BadEntry, Folder, Found, Part, RawEntry
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
 from sessionstore.openclaw.transcript import Batch
 from sessionstore.openclaw.tree import Tree, printable
 
 IMPORTED = re.compile(r"(?P<stem>.+)\.jsonl\.imported-\d+(?:\.\d+)?", re.DOTALL)
 """The name of a file that was read into a database."""
-
-Found = Part | Problem | BadEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Beside:
 
     def parts(self) -> Iterator[Found]:
         """Go through what the database does not have."""
-        for found in self.folder.parts():
+        for found in map(files.looked_up, self.folder.parts()):
             if isinstance(found, Problem | BadEntry):
                 yield found
             elif not self._is_left_out(found):

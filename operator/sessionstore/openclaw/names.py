@@ -48,6 +48,9 @@ class FileKind(Enum):
 
 def kind_of(name: str) -> FileKind:
     """Tell what a file or directory of this name is. The order matters: `x.trajectory.jsonl` is no transcript."""
+    if name.endswith(TRANSCRIPT_SUFFIX) and 0 < name.find(".") == len(name) - len(TRANSCRIPT_SUFFIX):
+        # What nearly every file is. Whatever else ends like it has another dot.
+        return FileKind.TRANSCRIPT
     if name == INDEX:
         return FileKind.INDEX
     if _ROTATED.fullmatch(name):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from sessionstore.openclaw import cold, files, folder, left_over, names
 from sessionstore.openclaw.files import FilePart
-from sessionstore.openclaw.left_over import Found, Renamed
+from sessionstore.openclaw.left_over import Renamed
 from sessionstore.openclaw.packed import Packed, WholeFile
 from sessionstore.openclaw.problems import Problem, Reason, Refused
-from sessionstore.openclaw.reader import Part
+from sessionstore.openclaw.reader import Found, Part
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.openclaw.sqlite_transcripts import Transcripts
 from sessionstore.openclaw.tree import Kind, Tree, misplaced, printable

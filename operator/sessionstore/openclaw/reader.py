@@ -83,6 +83,10 @@ class Part(Protocol):
         """Go through the lines. Raises: Refused, SourceError."""
 
 
+Found = Part | Problem | BadEntry
+"""What a folder has."""
+
+
 class Index(Protocol):
     """A place with entries."""
 
@@ -112,7 +116,7 @@ class Folder(Protocol):
     def path(self) -> str:
         """Where it is; printable."""
 
-    def parts(self) -> Iterator[Part | Problem | BadEntry]:
+    def parts(self) -> Iterator[Found]:
         """Go through them, sorted by name, and through what cannot be taken; a BadEntry where its bytes can be kept.
 
         Raises: Refused, SourceError.

@@ -18,6 +18,10 @@ from sessionstore.openclaw.problems import SourceError
 
 _UNSAFE = ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", "PRAGMA cache_size=-8192", "PRAGMA temp_store=FILE")
 """A scratch file that a crash leaves behind is never read again."""
+_MOST_BYTES = 8 * 1024 * 1024
+"""Of a set of names in memory; a larger one is put on disk."""
+_OF_A_NAME = 112
+"""What a name takes in a set besides its own bytes, about."""
 
 
 class Scratch:
@@ -59,28 +63,70 @@ class Scratch:
 
     def names(self) -> Names:
         """Make an empty set of names; it is gone with the scratch directory, or earlier when it is closed."""
-        path = self.path(".sqlite")
-        return Names(self.database(path), path)
+        return Names(self, _MOST_BYTES)
 
 
 class Names:
-    """A set of byte strings on disk. Adding a million takes seconds, and memory for none of them."""
+    """A set of byte strings: in memory while it is small, then on disk. A million take seconds, and little memory."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
-        self._database, self._path = database, path
-        database.execute("CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID")
-        database.execute("BEGIN")
+    def __init__(self, scratch: Scratch, most_bytes: int) -> None:
+        """Make an empty set, of which at most about `most_bytes` are in memory."""
+        self._scratch, self._room = scratch, most_bytes
+        self._few: set[bytes] = set()
+        self._many: _NamesOnDisk | None = None
 
     def add(self, name: bytes) -> bool:
         """Add a name; return whether it was not there yet."""
-        return self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,)).rowcount == 1
+        if self._many is not None:
+            return self._many.add(name)
+        if name in self._few:
+            return False
+        self._few.add(name)
+        self._room -= len(name) + _OF_A_NAME
+        if self._room < 0:
+            self._many = _NamesOnDisk(self._scratch)
+            self._many.update(self._few)
+            self._few = set()
+        return True
 
     def update(self, names: Iterable[bytes]) -> None:
         """Add many names."""
-        self._database.executemany("INSERT OR IGNORE INTO names VALUES (?)", ((name,) for name in names))
+        rest = iter(names)
+        for name in rest:
+            self.add(name)
+            if self._many is not None:
+                self._many.update(rest)
 
     def close(self) -> None:
         """Forget them all."""
+        self._few.clear()
+        if self._many is not None:
+            self._many.close()
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in (self._few if self._many is None else self._many)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Go through the names, sorted by their bytes."""
+        return iter(sorted(self._few) if self._many is None else self._many)
+
+
+class _NamesOnDisk:
+    """A set of byte strings in a database."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._path = scratch.path(".sqlite")
+        self._database = scratch.database(self._path)
+        self._database.execute("CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+
+    def add(self, name: bytes) -> bool:
+        return self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,)).rowcount == 1
+
+    def update(self, names: Iterable[bytes]) -> None:
+        self._database.executemany("INSERT OR IGNORE INTO names VALUES (?)", ((name,) for name in names))
+
+    def close(self) -> None:
         self._database.close()
         self._path.unlink(missing_ok=True)
 
@@ -88,10 +134,5 @@ class Names:
         return self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone() is not None
 
     def __iter__(self) -> Iterator[bytes]:
-        """Go through the names, sorted by their bytes."""
         for (name,) in self._database.execute("SELECT name FROM names ORDER BY name"):
             yield name
-
-    def __len__(self) -> int:
-        (count,) = self._database.execute("SELECT count(*) FROM names").fetchone()
-        return int(count)

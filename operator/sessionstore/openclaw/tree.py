@@ -34,6 +34,9 @@ class Kind(Enum):
     SPECIAL = "a pipe, socket or device"
 
 
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK}
+
+
 @dataclass(frozen=True, slots=True)
 class Child:
     """A name in a directory. `name` holds lone surrogates where the file name is not UTF-8."""
@@ -222,8 +225,7 @@ def misplaced(kind: Kind) -> Refused:
 
 def kind_of(mode: int) -> Kind:
     """Tell what a file mode stands for."""
-    kinds = ((stat.S_ISREG, Kind.FILE), (stat.S_ISDIR, Kind.FOLDER), (stat.S_ISLNK, Kind.SYMLINK))
-    return next((kind for holds, kind in kinds if holds(mode)), Kind.SPECIAL)
+    return _KINDS.get(stat.S_IFMT(mode), Kind.SPECIAL)
 
 
 def _kind_of(entry: os.DirEntry[str]) -> Kind:
