@@ -293,7 +293,7 @@ class Directory:
     def _open(self, name: str, flags: int) -> int:
         descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._descriptor)
         if flags & os.O_CREAT:
-            _hand_over(descriptor, os.fstat(self._descriptor))
+            hand_over(descriptor, os.fstat(self._descriptor))
         return descriptor
 
     def _keep_rights(self, descriptor: int, name: str) -> None:
@@ -302,7 +302,7 @@ class Directory:
             found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
                 os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
-                _hand_over(descriptor, found)
+                hand_over(descriptor, found)
 
     def _wait_for(self, lock: int) -> None:
         try:
@@ -383,7 +383,7 @@ def _step(parent: int, name: str, create: bool) -> int:
         os.close(parent)
 
 
-def _hand_over(descriptor: int, of: os.stat_result) -> None:
+def hand_over(descriptor: int, of: os.stat_result) -> None:
     """Give what root has made to `of`'s owner, who could not go on with it: a gateway, in whose volume root mends."""
     if os.geteuid() == 0 and of.st_uid != 0:
         with contextlib.suppress(OSError):  # Not every root may; then it stays root's, as what any program makes.
@@ -394,7 +394,7 @@ def _hand_over_made(name: str, parent: int) -> None:
     """Give a directory that was made in `parent` to its owner."""
     made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
-        _hand_over(made, os.fstat(parent))
+        hand_over(made, os.fstat(parent))
     finally:
         os.close(made)
 
