@@ -105,8 +105,8 @@ def _schedules(steps: int, most: int) -> Iterator[tuple[int, ...]]:
 def test_a_gateway_that_writes_at_any_step_loses_nothing(
     fresh: Callable[[], Path], starts: bool, count: Callable[[int, int], int]
 ) -> None:
-    kinds, most = set(), 0
-    for writes in _schedules(16, count(2, 4)):
+    kinds, most, times = set(), 0, count(2, 4)
+    for writes in _schedules(16, times):
         trial = Trial(fresh(), starts)
         outcome = trial.place(writes)
         kinds.add(type(outcome))
@@ -126,7 +126,7 @@ def test_a_gateway_that_writes_at_any_step_loses_nothing(
         assert trial.kept() == {trial.sheet}
         trial.close()
     assert kinds == ({Placed, Aborted, Displaced} if starts else {Placed, Aborted})
-    assert most == (count(2, 4) if starts else 0)
+    assert most == (times if starts else 0)
 
 
 def test_a_bridge_that_is_killed_at_any_step_loses_nothing(

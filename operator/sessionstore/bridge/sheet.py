@@ -83,7 +83,7 @@ def read(directory: int, agent: str, known: Mapping[str, bytes], name: str = IND
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(agent, name, error.strerror) from error
+            raise _unreadable(agent, name, str(error)) from error
         mark = pinned(descriptor)
         entries = _entries(descriptor, known)
         # What was changed in place meanwhile may have been read half. OpenClaw never does that; an editor may.
