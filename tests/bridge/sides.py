@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sessionstore.bridge.agreements import Agreements
 from sessionstore.bridge.transcripts import Carried, Transcripts
 from sessionstore.sessions.plainfiles import Directory
 from sessionstore.sessions.record import Lease, SessionKey
@@ -50,7 +49,6 @@ class Side:
         self.path, self.name, self.store, self.boot = path / name, name, store, boot
         self.running: set[str] = set()
         self.transcripts: Transcripts
-        self.agreements: Agreements
 
     @classmethod
     @contextmanager
@@ -67,8 +65,7 @@ class Side:
     def restart(self, boot: str | None = None) -> None:
         """Begin anew with what is on the disk."""
         self.boot = boot or self.boot
-        self.agreements = Agreements.load(self.directory, self.boot)
-        self.transcripts = Transcripts(self.store, self.directory, self.agreements, self.may_touch)
+        self.transcripts = Transcripts.begun(self.store, self.directory, self.may_touch, self.boot)
 
     def may_touch(self, transcript_id: str) -> bool:
         return transcript_id not in self.running

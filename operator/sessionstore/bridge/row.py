@@ -10,7 +10,6 @@ from contextlib import aclosing
 from sessionstore.bridge import lines
 from sessionstore.bridge.lines import NOTHING, Agreed
 from sessionstore.bridge.stored_lines import Pieces
-from sessionstore.openclaw.names import file_of
 from sessionstore.sessions.plainfiles import Directory
 
 Source = Callable[[], Pieces]
@@ -62,9 +61,7 @@ async def missing(base: Source, additions: Source) -> set[bytes]:
     return wanted
 
 
-async def build(
-    directory: Directory, transcript_id: str, base: Source, additions: Source, check: Callable[[], None]
-) -> Agreed:
+async def build(directory: Directory, name: str, base: Source, additions: Source, check: Callable[[], None]) -> Agreed:
     """Put a file in place with the base and, behind it, the additions that are not in it.
 
     Args:
@@ -72,7 +69,7 @@ async def build(
     Returns: what the base is of the file.
     """
     wanted = await _identities(additions)
-    with directory.drafted(file_of(transcript_id)) as draft:
+    with directory.drafted(name) as draft:
         written, last = NOTHING, None
         async with aclosing(base()) as pieces:
             async for piece in pieces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 
@@ -45,11 +46,18 @@ def archive_reader(store: Store, agent: str, name: str) -> ReadSlice:
 
 async def pieces(read: ReadSlice, start: int, stop: int) -> Pieces:
     """Go through lines `start:stop`, each piece about PIECE_BYTES. Raises: Moved where the store has fewer by now."""
+    async with aclosing(to_the_end(read, start, stop)) as found:
+        async for piece in found:
+            start += len(piece)
+            yield piece
+    if start < stop:
+        raise Moved
+
+
+async def to_the_end(read: ReadSlice, start: int = 0, stop: int = sys.maxsize) -> Pieces:
+    """Go through lines from `start` on for as long as there are any, and not beyond `stop`."""
     count = FIRST_LINES
-    while start < stop:
-        found = await read(start, min(stop, start + count))
-        if not found:
-            raise Moved
+    while start < stop and (found := await read(start, min(stop, start + count))):
         yield found
         start += len(found)
         mean = sum(map(len, found)) // len(found) + 1

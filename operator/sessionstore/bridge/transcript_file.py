@@ -52,7 +52,13 @@ class TranscriptFile:
     @contextlib.contextmanager
     def opened(cls, directory: Directory, transcript_id: str) -> Iterator[TranscriptFile | None]:
         """Open a transcript's file; None where there is none. Raises: Unreadable for a link; Unavailable."""
-        name = file_of(transcript_id)
+        with cls.named(directory, file_of(transcript_id)) as file:
+            yield file
+
+    @classmethod
+    @contextlib.contextmanager
+    def named(cls, directory: Directory, name: str) -> Iterator[TranscriptFile | None]:
+        """Open a file of lines by its name; None where there is none. Raises: as `opened`."""
         with directory.file(name, os.O_RDWR | os.O_APPEND) as descriptor:
             yield None if descriptor is None else cls(directory, name, descriptor)
 

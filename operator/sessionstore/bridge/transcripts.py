@@ -73,7 +73,13 @@ class Transcripts:
     def __init__(self, store: Store, directory: Directory, agreements: Agreements, may_touch: MayTouch) -> None:
         """Carry between `store` and the files of `directory`."""
         self._store, self._directory = store, directory
-        self._agreements, self._may_touch = agreements, may_touch
+        self.agreements, self._may_touch = agreements, may_touch
+
+    @classmethod
+    def begun(cls, store: Store, directory: Directory, may_touch: MayTouch, boot: str | None = None) -> Transcripts:
+        """Begin with what the last bridge has left: what it agreed on is known, what it had not finished goes."""
+        row.remove_left_over(directory)
+        return cls(store, directory, Agreements.load(directory, boot), may_touch)
 
     async def carry(self, key: SessionKey, transcript_id: str, *, fence: int | None = None) -> Carried:
         """Bring both sides together, as far as is allowed now. Not twice at once for one transcript.
@@ -98,7 +104,7 @@ class Transcripts:
 
     async def _step(self, task: Task) -> Carried | None:
         """Look at both sides and do one thing; None where they have to be looked at again."""
-        agreed = self._agreements.of(task.key.key, task.transcript_id)
+        agreed = self.agreements.of(task.key.key, task.transcript_id)
         start = agreed.lines if agreed else 0
         first = await self._store.read(task.key, start, start + stored_lines.FIRST_LINES)
         if first is None or first.head.id != task.transcript_id:
@@ -222,7 +228,7 @@ class Transcripts:
             if not self._is_free(task, file, look.state):
                 raise Moved
 
-        return await row.build(self._directory, task.transcript_id, base, additions, check)
+        return await row.build(self._directory, file.name, base, additions, check)
 
     async def _without_file(self, task: Task, head: TranscriptHead) -> Carried:
         if not head.lines:
@@ -232,11 +238,13 @@ class Transcripts:
         if not self._may_touch(task.transcript_id):
             return Carried.LATER
 
+        name = file_of(task.transcript_id)
+
         def check() -> None:
-            if not self._may_touch(task.transcript_id) or self._directory.stat(file_of(task.transcript_id)):
+            if not self._may_touch(task.transcript_id) or self._directory.stat(name):
                 raise Moved
 
-        written = await row.build(self._directory, task.transcript_id, lambda: task.pieces(head, 0), row.none, check)
+        written = await row.build(self._directory, name, lambda: task.pieces(head, 0), row.none, check)
         self._agree(task, replace(written, generation=head.generation))
         return Carried.SAME
 
@@ -248,7 +256,7 @@ class Transcripts:
         )
 
     def _agree(self, task: Task, agreed: Agreed) -> None:
-        self._agreements.agree(task.key.key, task.transcript_id, agreed)
+        self.agreements.agree(task.key.key, task.transcript_id, agreed)
 
 
 def _beginning(pieces: Iterable[Sequence[bytes]]) -> list[bytes]:
