@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from sessionstore.bridge import sheet
+from sessionstore.bridge.ancestors import Ancestors
+from sessionstore.bridge.doors import Doors
 from sessionstore.bridge.exchange import Aborted, Displaced, Placed, forget, left_over, place, refreshed
 from sessionstore.openclaw.names import INDEX
 
@@ -119,6 +121,15 @@ def test_the_first_sheet_is_the_owner_s_alone(sessions: Path, directory: int) ->
     assert outcome == Placed(sheet.look(directory))  # type: ignore[arg-type]
     assert (sessions / INDEX).read_bytes() == b"{}"
     assert stat.S_IMODE((sessions / INDEX).stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_the_gateway(sessions: Path, directory: int) -> None:
+    os.chown(sessions, 1000, 1001)
+    place(directory, [b"{}"], None)
+    Ancestors.load(directory).save("a.1", {})
+    Doors(directory).plant("s1")
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in sessions.iterdir()} == {(1000, 1001)}
 
 
 def test_a_sheet_that_changed_since_it_was_seen_is_left_alone(sessions: Path, directory: int) -> None:

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "must-show.md").read_text()
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)(?:\[([^\]]+)\])?`")
 NAMED = sorted(set(TEST.findall(PAGE)))
-SECTIONS = ("The line, on a real cluster", "Secrets", "The library", "Bad input", "The parts")
+SECTIONS = ("The line, on a real cluster", "Secrets", "The library", "The bridge", "Bad input", "The parts")
 
 
 @pytest.mark.parametrize(("path", "name", "case"), NAMED, ids=[f"{name}-{case}" for _, name, case in NAMED])

@@ -5,6 +5,7 @@ Called by a room. Nothing here decides about entries, and nothing is written her
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -75,7 +76,7 @@ def read(directory: int, agent: str, known: Mapping[str, bytes], name: str = IND
         agent: whose directory it is.
         known: key -> bytes seen before. An entry that is still the same shares them.
         name: another one for a sheet that came back from an exchange, or was left over.
-    Raises: Unreadable for what is no such file, half written say: nothing must be inferred from it.
+    Raises: Unreadable for what is no such file, half written say: nothing must be inferred from it. OSError.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -83,7 +84,9 @@ def read(directory: int, agent: str, known: Mapping[str, bytes], name: str = IND
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(agent, name, str(error)) from error
+            if error.errno not in (errno.ELOOP, errno.ENXIO):
+                raise
+            raise _unreadable(agent, name, "it is a link, or no plain file") from error
         mark = pinned(descriptor)
         entries = _entries(descriptor, known)
         # What was changed in place meanwhile may have been read half. OpenClaw never does that; an editor may.
