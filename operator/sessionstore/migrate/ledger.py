@@ -12,19 +12,14 @@ from itertools import islice
 from typing import Any
 
 from sessionstore.migrate.items import SourceArchive, SourceSession
+from sessionstore.migrate.named_rows import FACTS, NamedRows, facts_of, facts_values, row_of, row_values
 from sessionstore.migrate.rows import ELSEWHERE, Ending, Facts, Intent, Name, Row, entry_hash, name_of
 from sessionstore.openclaw.problems import Problem, Reason
 from sessionstore.openclaw.scratch import Scratch
 
 _TABLES = """
-CREATE TABLE known (
-    kind TEXT, agent TEXT, name TEXT, entry BLOB, stamp TEXT, digest BLOB, lines INT, bytes INT, torn INT, clean INT,
-    mark BLOB, ending TEXT, common INT, run INT, PRIMARY KEY (kind, agent, name)) WITHOUT ROWID;
 CREATE TABLE planned (
     kind TEXT, agent TEXT, name TEXT, ending TEXT, common INT, PRIMARY KEY (kind, agent, name)) WITHOUT ROWID;
-CREATE TABLE items (
-    kind TEXT, agent TEXT, name TEXT, entry BLOB, stamp TEXT, digest BLOB, lines INT, bytes INT, torn INT, clean INT,
-    PRIMARY KEY (kind, agent, name)) WITHOUT ROWID;
 CREATE TABLE decisions (kind TEXT, agent TEXT, name TEXT, decision TEXT, lines INT);
 CREATE TABLE marked (flag TEXT, kind TEXT, agent TEXT, name TEXT, PRIMARY KEY (flag, kind, agent, name)) WITHOUT ROWID;
 CREATE TABLE problems (
@@ -52,9 +47,13 @@ class Ledger:
     def __init__(self, scratch: Scratch) -> None:
         self._database = scratch.database()
         self._database.executescript(_TABLES)
+        self._known = NamedRows(
+            self._database, "known", f"{FACTS}, mark BLOB, ending TEXT, common INT, run INT", row_of
+        )
+        self._items = NamedRows(self._database, "items", FACTS, facts_of)
         self._database.execute("BEGIN")
         self._has_known = self._has_intents = False
-        self._facts: list[tuple[object, ...]] = []
+        self._facts: list[Facts] = []
         self._digests: list[tuple[str, bytes]] = []
         self._decisions: list[tuple[object, ...]] = []
         self._intents: list[tuple[object, ...]] = []
@@ -64,28 +63,23 @@ class Ledger:
     def learn(self, rows: Iterable[Row], *, from_earlier_run: bool = False) -> None:
         """Take rows over; the later one of a name counts."""
         self._has_known = self._has_known or from_earlier_run
-        self._database.executemany(
-            "INSERT OR REPLACE INTO known VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", map(_known_values, rows)
-        )
+        self._known.put((row.facts.name, row_values(row)) for row in rows)
 
     def known(self, name: Name) -> Row | None:
         """Return what an earlier run left about a thing."""
-        if not self._has_known:
-            return None
-        values = self._one("SELECT * FROM known WHERE kind=? AND agent=? AND name=?", name)
-        return _row(values) if values else None
+        return self._known.get(name) if self._has_known else None
 
     def unchanged(self, item: SourceSession | SourceArchive) -> Row | None:
         """Return what an earlier run left about a thing, where the source still has what it speaks of."""
-        row = self.known(name_of(item))
+        row = self.known(name_of(item)) if self._has_known else None
         if row is None or item.lines is None:
             return None
         return row if row.holds_for(entry_hash(item), item.lines.stamp) else None
 
     def mark(self, name: Name) -> bytes | None:
         """Return the mark of what this source has left in the store, in an earlier run or in this one."""
-        values = self._one("SELECT mark FROM known WHERE kind=? AND agent=? AND name=? AND run>?", (*name, ELSEWHERE))
-        return values[0] if values else None
+        row = self._known.get(name)
+        return row.mark if row and row.run > ELSEWHERE else None
 
     def rows(self, *, with_gone: bool) -> Iterator[Row]:
         """Go through what is known; of things that the source has not any more only where that is asked for."""
@@ -95,7 +89,7 @@ class Ledger:
             if with_gone
             else "SELECT known.* FROM known JOIN items USING (kind, agent, name)"
         )
-        return map(_row, self._database.cursor().execute(query))
+        return map(row_of, self._database.cursor().execute(query))
 
     def gone(self, kind: str) -> Iterator[Row]:
         """Go through what this source has left in the store and has not any more."""
@@ -104,7 +98,7 @@ class Ledger:
             "SELECT known.* FROM known LEFT JOIN items USING (kind, agent, name) "
             "WHERE items.kind IS NULL AND kind=? AND run>?"
         )
-        return map(_row, self._database.cursor().execute(query, (kind, ELSEWHERE)))
+        return map(row_of, self._database.cursor().execute(query, (kind, ELSEWHERE)))
 
     def known_names(self, kind: str) -> Iterator[Name]:
         """Go through the names of all things of one kind that this source has left in the store."""
@@ -119,21 +113,20 @@ class Ledger:
 
     def add(self, facts: Facts) -> None:
         """Take in what was found; a digest counts for the whole one."""
-        self._facts.append(_facts_values(facts))
+        self._facts.append(facts)
         if len(self._facts) >= _PENDING:
             self._write_facts()
 
     def facts(self, name: Name) -> Facts | None:
         """Return what Inspect found; None for what came later."""
         self._write_facts()
-        values = self._one("SELECT * FROM items WHERE kind=? AND agent=? AND name=?", name)
-        return _facts(values) if values else None
+        return self._items.get(name)
 
     def groups(self, kind: str, size: int) -> Iterator[list[Facts]]:
-        """Go through the things of one kind, in groups."""
+        """Go through the things of one kind, in groups, as the source has them."""
         self._write_facts()
-        found = self._database.cursor().execute("SELECT * FROM items WHERE kind=?", (kind,))
-        while group := [_facts(values) for values in islice(found, size)]:
+        found = self._database.cursor().execute("SELECT * FROM items WHERE +kind=? ORDER BY number", (kind,))
+        while group := [facts_of(values) for values in islice(found, size)]:
             yield group
 
     def whole_digest(self) -> str:
@@ -280,7 +273,7 @@ class Ledger:
 
     def _write_facts(self) -> None:
         if self._facts:
-            self._database.executemany("INSERT INTO items VALUES (?,?,?,?,?,?,?,?,?,?)", self._facts)
+            self._items.put((facts.name, facts_values(facts)) for facts in self._facts)
             self._facts.clear()
 
     def _write_intents(self) -> None:
@@ -305,28 +298,6 @@ def _digest_of(found: Iterable[tuple[bytes]]) -> str:
     for (one,) in found:
         whole.update(one)
     return whole.hexdigest()
-
-
-def _facts_values(facts: Facts) -> tuple[object, ...]:
-    name = facts.name
-    return (
-        name.kind, name.agent, name.name, facts.entry, facts.stamp, facts.digest,
-        facts.lines, facts.bytes, facts.is_torn, facts.is_clean,
-    )  # fmt: skip
-
-
-def _facts(values: Sequence[Any]) -> Facts:
-    kind, agent, name, entry, stamp, digest, lines, size, torn, clean = values[:10]
-    return Facts(Name(kind, agent, name), entry, stamp, digest, lines, size, bool(torn), bool(clean))
-
-
-def _known_values(row: Row) -> tuple[object, ...]:
-    return *_facts_values(row.facts), row.mark, row.intent.ending.value, row.intent.common, row.run
-
-
-def _row(values: Sequence[Any]) -> Row:
-    mark, ending, common, run = values[10:]
-    return Row(_facts(values), mark, Intent(Ending(ending), common), run)
 
 
 def _problem_values(problem: Problem) -> tuple[object, ...]:
