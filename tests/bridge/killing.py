@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -70,6 +71,8 @@ class Killer:
     def _awaited(self, call: Callable[..., Any]) -> Callable[..., Any]:
         async def awaited(*args: Any, **more: Any) -> Any:
             self.meet("before")
+            # As a store on a network would, let others work meanwhile.
+            await asyncio.sleep(0)
             made = await call(*args, **more)
             self.meet("after")
             return made

@@ -10,14 +10,20 @@ import contextlib
 import copy
 import itertools
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from sessionstore.bridge import transcripts
 from sessionstore.bridge.transcripts import Carried
@@ -26,7 +32,6 @@ from sessionstore.sessions.memory import MemoryStore
 from sessionstore.sessions.record import Lease
 from tests.bridge.killing import MODES, Killed, Killer
 from tests.bridge.sides import ENTRY, ID, KEY, Side, header, ids, is_linear, message, stored
-from tests.conftest import LONG
 
 T = TypeVar("T")
 SIDES = 3
@@ -168,6 +173,24 @@ class Gateways(RuleBasedStateMachine):
             self.killer.disarm()
         one.restart()
 
+    @rule(pauses=st.lists(st.integers(0, 6), min_size=2 * SIDES, max_size=2 * SIDES))
+    def all_at_once(self, pauses: list[int]) -> None:
+        """Let all bridges carry, and all gateways whose turn it is talk, at the same time."""
+
+        async def carry(side: int) -> None:
+            await _pause(pauses[2 * side])
+            with contextlib.suppress(LeaseLost):
+                await self.sides[side].carry(self.leases.get(self.sides[side].name))
+
+        async def say(side: int) -> None:
+            await _pause(pauses[2 * side + 1])
+            self.say(side, 1)
+
+        async def together() -> None:
+            await asyncio.gather(*(act(side) for side in range(SIDES) for act in (carry, say)))
+
+        self.do(together())
+
     @rule(seconds=st.sampled_from([3, 30]))
     def wait(self, seconds: int) -> None:
         """Let leases run out, that nobody renews."""
@@ -217,5 +240,11 @@ class Gateways(RuleBasedStateMachine):
             assert is_linear(rows)
 
 
-Gateways.TestCase.settings = settings(stateful_step_count=30, deadline=None, max_examples=2000 if LONG else 50)
-TestGateways = Gateways.TestCase
+async def _pause(times: int) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+def test_whatever_happens_all_end_with_the_same_lines_and_none_is_lost(count: Callable[[int, int], int]) -> None:
+    examples = count(50, 2000)
+    run_state_machine_as_test(Gateways, settings=settings(stateful_step_count=30, deadline=None, max_examples=examples))

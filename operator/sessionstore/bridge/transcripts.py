@@ -38,7 +38,7 @@ from sessionstore.sessions.store import Store
 
 ATTEMPTS = 8
 """How often a side may change under us before it is left for later."""
-REWRITE_BYTES = 8 * 1024 * 1024
+REWRITE_BYTES = 4 * 1024 * 1024
 """So much of a transcript that was written anew is replaced in one step: a compacted one has less, so that nobody ever
 sees the half of it."""
 
