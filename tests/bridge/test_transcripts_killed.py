@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import itertools
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sessionstore.bridge import transcripts
 from sessionstore.bridge.transcripts import Carried
+from sessionstore.sessions import Store, open_store
 from sessionstore.sessions.memory import MemoryStore
+from tests import redis_server
 from tests.bridge.killing import MODES, Killed, Killer
 from tests.bridge.sides import ENTRY, KEY, Side, header, ids, is_linear, message, stored, talk
 
@@ -112,3 +121,66 @@ async def _killed_once(
         assert message(expected[0]) in b.lines
         assert not [name for name in b.directory.names() if name.endswith(".tmp")]
     return killed
+
+
+@contextlib.contextmanager
+def bridging(url: str, directory: Path, how: str) -> Iterator[None]:
+    """Run a bridge for a while, and kill it."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.bridge.carrying", url, str(directory), how])
+    try:
+        yield
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def _more(store: Store, than: int) -> int:
+    """Wait until the store has more lines; return how many."""
+    async with asyncio.timeout(120):
+        while (found := await store.read(KEY, 0, 0)) is None or found.head.lines <= than:
+            await asyncio.sleep(0.01)
+        return found.head.lines
+
+
+async def test_processes_that_are_killed_at_random_moments_lose_nothing(
+    tmp_path: Path, count: Callable[[int, int], int]
+) -> None:
+    with redis_server.running(tmp_path / "redis") as server:
+        url = server.url(server.add_user("killed"))
+        async with open_store(url) as store:
+            await store.set(KEY, ENTRY)
+            with Side.opened(tmp_path, "a", store) as a, Side.opened(tmp_path, "b", store) as b:
+                stop = threading.Event()
+                gateway = threading.Thread(target=_talk_until, args=(a, stop))
+                gateway.start()
+                try:
+                    lines = 0
+                    for _ in range(count(5, 60)):
+                        with bridging(url, a.path, "owning"), bridging(url, b.path, "following"):
+                            lines = await _more(store, lines)
+                            await asyncio.sleep(random.random() / 5)
+                finally:
+                    stop.set()
+                    gateway.join()
+                held = await store.acquire_lease(KEY, str(a.path), 15)
+                await store.release_lease(held)
+                for side in (a, b):
+                    side.restart()
+                    assert await side.push() is Carried.SAME
+
+                assert a.lines == b.lines == await stored(store)
+                assert ids(a.lines) == [str(number) for number in range(len(a.lines) - 1)]
+
+
+def _talk_until(side: Side, stop: threading.Event) -> None:
+    """Talk as a gateway does, line by line; of some lines a reader sees the half."""
+    side.say(header("/a"))
+    for number in itertools.count():
+        line = message(str(number), str(number - 1)) + b"\n"
+        with side.file.open("ab", buffering=0) as file:
+            half = len(line) // 2 if number % 7 == 0 else len(line)
+            file.write(line[:half])
+            file.write(line[half:])
+        if stop.wait(0.001):
+            return
