@@ -9,7 +9,7 @@ import pytest
 
 from sessionstore.migrate.directory import open_directory
 from sessionstore.migrate.items import Lines, SetAside, SourceArchive, SourceSession
-from sessionstore.openclaw.problems import Reason, SourceError
+from sessionstore.openclaw.problems import Problem, Reason, SourceError
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import Status
 from sessionstore.sessions.memory import MemoryStore
@@ -47,7 +47,7 @@ async def read(root: Path, scratch: Scratch, state_dir: str = "/home/node/.openc
             {item.key.key: item.marks.reason for item in sessions if item.status is Status.ARCHIVED},
             [(item.agent, item.name, item.orphan) for item in archives if isinstance(item, SourceArchive)],
             [(item.problem.key, item.problem.reason) for item in items if isinstance(item, SetAside)],
-            [(problem.path, problem.reason) for problem in source.problems()],
+            [(found.path, found.reason) for found in archives if isinstance(found, Problem)],
             source.superseded(),
         )
 

@@ -56,10 +56,12 @@ async def look(source: DirectorySource) -> Found:
         if isinstance(archive, SetAside):
             found.aside.append(_aside(archive))
             continue
+        if isinstance(archive, Problem):
+            found.problems.append(archive)
+            continue
         assert archive.name not in found.archives
         found.archives[archive.name] = await _lines(archive.lines, found)
         found.orphans |= {archive.name} if archive.orphan else set()
-    found.problems += source.problems()
     found.beside, found.superseded = source.beside(), source.superseded()
     return found
 

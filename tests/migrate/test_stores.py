@@ -15,7 +15,7 @@ from sessionstore.migrate.errors import MigrationError
 from sessionstore.migrate.items import Item, SetAside, SourceArchive, SourceSession
 from sessionstore.migrate.patience import Patience
 from sessionstore.migrate.stores import StoreSource
-from sessionstore.openclaw.problems import Reason, Refused, SourceError
+from sessionstore.openclaw.problems import Problem, Reason, Refused, SourceError
 from sessionstore.openclaw.scratch import Scratch
 from sessionstore.sessions import (
     Lifetime,
@@ -88,8 +88,8 @@ async def test_every_session_is_found_once_with_all_that_is_set_on_it(store: Sto
     assert [(item.agent, item.name, item.orphan) for item in archives if isinstance(item, SourceArchive)] == [
         ("main", "orphan.jsonl", True), ("work", "s.jsonl.reset.1", False),
     ]  # fmt: skip
-    assert [await lines_of(item) for item in archives] == [[], [b"1", b"2"]]
-    assert (source.beside(), list(source.problems()), source.superseded()) == (1, [], 0)
+    assert [await lines_of(item) for item in archives if not isinstance(item, Problem)] == [[], [b"1", b"2"]]
+    assert (len(archives), source.beside(), source.superseded()) == (2, 1, 0)
 
 
 async def test_reading_is_no_use_and_changes_nothing(store: Store, scratch: Scratch) -> None:

@@ -70,30 +70,25 @@ class DirectorySource:
         for item in self._sessions():
             yield item
 
-    async def archives(self) -> AsyncIterator[SourceArchive | SetAside]:
-        """Go through the archives, and the transcripts that no session carries. Raises: SourceError."""
+    async def archives(self) -> AsyncIterator[SourceArchive | SetAside | Problem]:
+        """Go through the archives, the transcripts that no session carries, and what is wrong with other names.
+
+        What a session says of its own transcript is left out. Raises: SourceError.
+        """
         named = self._names()
         self._tree.refresh()
+        for problem in self._findings.problems:
+            yield problem
         taken = self._scratch.names()
         try:
             for folder in self._findings.folders:
                 for found in _left(folder, named):
                     if isinstance(found, BadEntry):
                         yield SetAside(_problem(folder.path, found), found.blob, is_archive=True)
-                    elif not isinstance(found, Problem):
-                        yield _archive(_apart(found, taken))
+                    else:
+                        yield found if isinstance(found, Problem) else _archive(_apart(found, taken))
         finally:
             taken.close()
-
-    def problems(self) -> Iterator[Problem]:
-        """Go through what is wrong with names alone. What a session says of its own transcript is left out."""
-        named = self._names()
-        self._tree.refresh()
-        yield from self._findings.problems
-        for folder in self._findings.folders:
-            for found in _left(folder, named):
-                if isinstance(found, Problem):
-                    yield found
 
     def beside(self) -> int:
         """Count the files that are no part of any conversation."""

@@ -122,10 +122,6 @@ class DumpSource:
                 continue
             yield SourceArchive(agent, name, DumpLines(self, row))
 
-    def problems(self) -> Iterator[Problem]:
-        """A dump has none that are not of a session."""
-        return iter(())
-
     def beside(self) -> int:
         return 0
 

@@ -6,7 +6,7 @@ not know which of them it has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,11 +92,11 @@ class Source(Protocol):
     def sessions(self) -> AsyncIterator[SourceSession | SetAside]:
         """Go through all entries: each (agent, key) once, or set aside. Raises: SourceError, Unavailable."""
 
-    def archives(self) -> AsyncIterator[SourceArchive | SetAside]:
-        """Go through the archives, and the transcripts that no session carries. Raises: SourceError, Unavailable."""
+    def archives(self) -> AsyncIterator[SourceArchive | SetAside | Problem]:
+        """Go through the archives, the transcripts that no session carries, and what is wrong with other files.
 
-    def problems(self) -> Iterator[Problem]:
-        """Go through what is wrong with files and names that are neither a session nor an archive."""
+        Raises: SourceError, Unavailable.
+        """
 
     def beside(self) -> int:
         """Count the files that are no part of any conversation."""

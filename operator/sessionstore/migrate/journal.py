@@ -31,6 +31,7 @@ FLUSH_S = 2.0
 SPARE = 10 * GROUP
 """Rows that are not worth being tidied up."""
 _HEAD = "ledger/head"
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _PLANNED = "planned"
 _CARRIED = "carried"
 
@@ -209,7 +210,7 @@ def _read(body: bytes | None, epoch: str) -> list[list[Any]] | None:
 
 
 def _line(*values: object) -> str:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return _encode(values)
 
 
 def _row_line(row: Row) -> str:

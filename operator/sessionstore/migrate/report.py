@@ -27,6 +27,8 @@ class Account:
     quarantined: int = 0
 
     def __add__(self, other: Account) -> Account:
+        if other is _NOTHING:
+            return self
         return Account(
             self.migrated + other.migrated,
             self.present + other.present,
@@ -50,13 +52,16 @@ class Account:
         }
 
 
+_NOTHING = Account()
+
+
 @dataclass(frozen=True, slots=True)
 class Accounts:
     """The three things that are counted. `lines` are those of sessions; an archive is counted as a whole."""
 
-    sessions: Account = Account()
-    lines: Account = Account()
-    archives: Account = Account()
+    sessions: Account = _NOTHING
+    lines: Account = _NOTHING
+    archives: Account = _NOTHING
 
     def __add__(self, other: Accounts) -> Accounts:
         return Accounts(self.sessions + other.sessions, self.lines + other.lines, self.archives + other.archives)

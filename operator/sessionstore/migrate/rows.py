@@ -39,6 +39,9 @@ class Ending(StrEnum):
     CONFLICTS = "conflicts"
 
 
+_ONE = {ending: Account(**{ending.value: 1}) for ending in Ending}
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What was planned for one thing, before anything was written.
@@ -52,7 +55,7 @@ class Intent:
 
     def accounts(self, name: Name, lines: int) -> Accounts:
         """Return how the thing is counted, which has so many whole lines."""
-        one = Account(**{self.ending.value: 1})
+        one = _ONE[self.ending]
         if name.kind == "archive":
             return Accounts(archives=one)
         if self.ending is Ending.MIGRATED:

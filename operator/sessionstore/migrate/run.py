@@ -51,8 +51,9 @@ class Run:
         """Go through all that the source has. Raises: SourceError, Unavailable."""
         async for session in self.source.sessions():
             yield session
-        async for archive in self.source.archives():
-            yield archive
+        async for found in self.source.archives():
+            if not isinstance(found, Problem):
+                yield found
 
     async def records(self, keys: Sequence[SessionKey]) -> Sequence[Record]:
         """Return what the store has under these keys, or how it refuses a key."""

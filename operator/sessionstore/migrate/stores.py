@@ -6,7 +6,7 @@ key that was not given is set aside as it lies there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from sessionstore.migrate.errors import MigrationError
@@ -67,18 +67,10 @@ class StoreSource:
                 for found in await self._patience.of(partial(self._get, group)):
                     yield found
 
-    async def archives(self) -> AsyncIterator[SourceArchive | SetAside]:
-        if Capability.DOCUMENTS in self.store.capabilities:
-            self._documents = await self._patience.of(self._count_documents)
-        if Capability.ARCHIVES not in self.store.capabilities:
-            return
-        for name in await self._patience.of(self._archive_names):
-            agent, lines, archive = (part.decode() for part in name.split(_SEPARATOR, 2))
-            kept = ArchiveLines(self.store, self._patience, agent, archive, int(lines))
-            yield SourceArchive(agent, archive, kept, orphan=kind_of(archive) is FileKind.TRANSCRIPT)
-
-    def problems(self) -> Iterator[Problem]:
-        """Tell of what the store itself leaves out when it is gone through."""
+    async def archives(self) -> AsyncIterator[SourceArchive | SetAside | Problem]:
+        """Go through the archives, and tell of what the store itself leaves out when it is gone through."""
+        async for archive in self._archives():
+            yield archive
         if isinstance(self._bare, DirectoryStore) and self._bare.oddities:
             yield Problem(self._where, Reason.UNREADABLE, printable(self._bare.oddities.sentence))
 
@@ -98,6 +90,16 @@ class StoreSource:
         return next(iter(await self._patience.of(lambda: self._get([key]))), None)
 
     # -- the inner workings ---------------------------------------------------------------------
+
+    async def _archives(self) -> AsyncIterator[SourceArchive]:
+        if Capability.DOCUMENTS in self.store.capabilities:
+            self._documents = await self._patience.of(self._count_documents)
+        if Capability.ARCHIVES not in self.store.capabilities:
+            return
+        for name in await self._patience.of(self._archive_names):
+            agent, lines, archive = (part.decode() for part in name.split(_SEPARATOR, 2))
+            kept = ArchiveLines(self.store, self._patience, agent, archive, int(lines))
+            yield SourceArchive(agent, archive, kept, orphan=kind_of(archive) is FileKind.TRANSCRIPT)
 
     async def _keys(self) -> AsyncIterator[list[SessionKey]]:
         cursor: str | None = None

@@ -34,12 +34,11 @@ async def inspect(source: Source, ledger: Ledger, meter: Meter) -> Survey:
     count = _Count(ledger)
     async for session in source.sessions():
         await _add(count, session, meter)
-    async for archive in source.archives():
-        await _add(count, archive, meter)
-    for problem in source.problems():
-        ledger.add_problem(problem)
-        count.unsupported = count.unsupported or _unsupported(problem)
-        count.unread += problem.reason is not Reason.UNKNOWN_FILE
+    async for found in source.archives():
+        if isinstance(found, Problem):
+            count.take_problem(found)
+        else:
+            await _add(count, found, meter)
     return Survey(
         layouts=source.layouts,
         agents=tuple(sorted(count.agents)),
@@ -93,6 +92,11 @@ class _Count:
         else:
             self.sessions += 1
             self.quarantined += 1
+
+    def take_problem(self, problem: Problem) -> None:
+        self.ledger.add_problem(problem)
+        self.unsupported = self.unsupported or _unsupported(problem)
+        self.unread += problem.reason is not Reason.UNKNOWN_FILE
 
     def take(self, item: SourceSession | SourceArchive, facts: Facts) -> None:
         self.ledger.add(facts)

@@ -229,7 +229,7 @@ def _check_depth(text: str) -> None:
 def _parse(text: str, decoder: json.JSONDecoder) -> Any:
     _check_depth(text)
     try:
-        return decoder.decode(text)
+        return _decoded(text, decoder)
     except json.JSONDecodeError as error:
         raise RawJSONError(f"invalid JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
     except RawJSONError:
@@ -237,6 +237,17 @@ def _parse(text: str, decoder: json.JSONDecoder) -> Any:
     except ValueError as error:
         # The only other complaint Python has. JavaScript reads such a number as Infinity and writes null.
         raise RawJSONError(f"an integer has more than {sys.get_int_max_str_digits()} digits") from error
+
+
+def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
+    try:
+        value, end = decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    except json.JSONDecodeError:
+        pass
+    # There is white space around it, or it is no JSON, which the long way tells in words.
+    return decoder.decode(text)
 
 
 def _object(value: Any) -> dict[str, Any]:

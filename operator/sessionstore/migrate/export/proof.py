@@ -15,7 +15,7 @@ from sessionstore.migrate.export.target import Target
 from sessionstore.migrate.items import Lines as SourceLines
 from sessionstore.migrate.items import SetAside, Source, SourceArchive, SourceSession
 from sessionstore.migrate.report import Mismatch
-from sessionstore.openclaw.problems import Refused
+from sessionstore.openclaw.problems import Problem, Refused
 from sessionstore.sessions.digest import SessionDigest
 from sessionstore.sessions.record import Session, Transcript
 
@@ -71,7 +71,7 @@ class Prover:
         async for found in source.archives():
             if isinstance(found, SetAside):
                 self._set_aside(ARCHIVE, found)
-            else:
+            elif not isinstance(found, Problem):
                 await self._archive(found)
         self._absent()
         return self._proof
