@@ -127,7 +127,7 @@ def test_the_first_sheet_is_the_owner_s_alone(sessions: Path, directory: int) ->
 def test_what_root_writes_belongs_to_the_gateway(sessions: Path, directory: int) -> None:
     os.chown(sessions, 1000, 1001)
     place(directory, [b"{}"], None)
-    Ancestors.load(directory).save("a.1", {})
+    Ancestors.load(directory).save({"a.1": {}})
     Doors(directory).plant("s1")
     assert {(path.stat().st_uid, path.stat().st_gid) for path in sessions.iterdir()} == {(1000, 1001)}
 
