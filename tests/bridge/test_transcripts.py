@@ -342,6 +342,14 @@ async def test_a_link_in_place_of_a_transcript_is_not_followed(a: Side, tmp_path
         await a.push()
 
 
+async def test_a_line_beyond_all_measure_is_told(a: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessionstore.openclaw.transcript.MAX_LINE_BYTES", 1024 * 1024)
+    a.say(header("/a"), message("1", None, "x" * 4 * 1024 * 1024))
+
+    with pytest.raises(Unreadable, match=r"longer than 1048576 bytes.*put the file aside"):
+        await a.push()
+
+
 async def test_a_store_that_is_away_is_told_and_costs_nothing(tmp_path: Path) -> None:
     with redis_server.running(tmp_path / "redis") as server:
         config = dataclasses.replace(server.add_user("away"), connect_timeout=1, operation_timeout=1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from sessionstore.bridge.lines import TAIL_BYTES, is_header
 from sessionstore.openclaw import transcript
 from sessionstore.openclaw.names import file_of
+from sessionstore.openclaw.problems import Refused
+from sessionstore.sessions.exceptions import Unreadable
 from sessionstore.sessions.plainfiles import Directory, translated
 
 PIECE_BYTES = 1024 * 1024
@@ -99,7 +101,7 @@ class TranscriptFile:
     def pieces(self, start: int, stop: int) -> Iterator[list[bytes]]:
         """Go through the lines between two offsets, each of which is the end of a line.
 
-        Raises: Moved where they are not that any more; openclaw.problems.Refused for a line beyond all measure.
+        Raises: Moved where they are not that any more; Unreadable for a line beyond all measure.
         """
         at = start
 
@@ -109,10 +111,13 @@ class TranscriptFile:
             at += len(data)
             return data
 
-        for batch in transcript.batches(read, stop - start):
-            if batch.torn is not None:
-                raise Moved
-            yield batch.lines
+        try:
+            for batch in transcript.batches(read, stop - start):
+                if batch.torn is not None:
+                    raise Moved
+                yield batch.lines
+        except Refused as error:
+            raise Unreadable(f"{self.directory.path / self.name}: {error}; put the file aside") from error
         if at < stop:
             raise Moved
 

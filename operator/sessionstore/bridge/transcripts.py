@@ -86,8 +86,7 @@ class Transcripts:
 
         Args:
             fence: the token of the session's lease; without it nothing is written to the store.
-        Raises: LeaseLost; Unavailable, Unreadable of the store or the file; InvalidEntry for what the store refuses;
-            openclaw.problems.Refused for a line beyond all measure.
+        Raises: LeaseLost; Unavailable, Unreadable of the store or the file; InvalidEntry for what the store refuses.
         """
         task = Task(self._store, key, transcript_id, fence)
         for _ in range(ATTEMPTS):
