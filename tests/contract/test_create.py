@@ -123,3 +123,12 @@ async def test_many_lines_are_one_change(store: Store, count: int) -> None:
     assert (await store.create("k", ENTRY, lines)).transcript.lines == count
     assert (await store.get("k")).revision == 1
     assert list((await store.read("k")).lines) == lines
+
+
+@pytest.mark.parametrize("line", [0, 1, 32_767, 32_768, 65_536, 65_537])
+async def test_lines_of_any_size_come_back_as_they_were(store: Store, line: int) -> None:
+    lines = [b"", b"x" * line, b"", b"y" * line, b""]
+    await store.create("k", ENTRY, lines)
+    assert list((await store.read("k")).lines) == lines
+    assert list((await store.read("k", reverse=True)).lines) == lines[::-1]
+    assert [list((await store.read("k", at, at + 1)).lines) for at in range(6)] == [[one] for one in lines] + [[]]

@@ -14,8 +14,12 @@ import pytest
 
 from sessionstore.sessions import (
     ConfigurationError,
+    Conflict,
+    Entry,
     LeaseLost,
     Lifetime,
+    NewSession,
+    Session,
     SessionKey,
     SessionStorage,
     Store,
@@ -29,15 +33,23 @@ from tests import redis_server
 
 # Far beyond the configured second: a busy machine must not fail the test, a call that hangs must.
 DEADLINE_S = 60
+
+
+def _new(name: str) -> NewSession:
+    return NewSession(SessionKey("main", name), Entry.of({"sessionId": "s"}), [b"1", b"2"])
+
+
 CALLS = [
     pytest.param(lambda store: store.get("k"), id="get"),
     pytest.param(lambda store: store.set("k", {}), id="set"),
     pytest.param(lambda store: store.create("k", {}), id="create"),
+    pytest.param(lambda store: store.create_many([_new("a"), _new("b")]), id="create_many"),
     pytest.param(lambda store: store.delete("k"), id="delete"),
     pytest.param(lambda store: store.exists("k"), id="exists"),
     pytest.param(lambda store: store.append("k", [b"x"]), id="append"),
     pytest.param(lambda store: store.rewrite("k", [b"x"]), id="rewrite"),
     pytest.param(lambda store: store.read("k"), id="read"),
+    pytest.param(lambda store: store.read_many(["k", "k"]), id="read_many"),
     pytest.param(lambda store: store.list(), id="list"),
     pytest.param(lambda store: store.put_archive("main", "a.jsonl.bak.1", []), id="put_archive"),
     pytest.param(lambda store: store.get_document("d"), id="get_document"),
@@ -206,6 +218,7 @@ async def test_a_full_server_refuses_writes_and_still_serves(own_server: redis_s
             store.set("k", {"x": 1}),
             store.append("k", [b"x"]),
             store.create("new", {"sessionId": "s"}, [b"x"]),
+            store.create_many([_new("a"), _new("b")]),
         ):
             with pytest.raises(Unavailable) as caught:
                 await call
@@ -411,6 +424,39 @@ async def test_lines_that_belong_to_no_session_are_not_taken_for_a_new_one_s(
     with pytest.raises(Unreadable, match=r"new.*its transcript has lines.*nothing was changed"):
         await store.create("new", {"sessionId": "s"}, [b"x"])
     assert await store.get("new") is None
+
+
+async def test_many_are_made_and_read_by_a_server_that_knows_no_script(
+    server: redis_server.RedisServer, store: Store
+) -> None:
+    with server.admin() as admin:
+        admin.script_flush()
+        made = await store.create_many([_new("a"), _new("b"), _new("k")])
+        assert [type(one) for one in made] == [Session, Session, Conflict]
+        admin.script_flush()
+        assert [found.lines for found in await store.read_many(["a", "b", "k"])] == [(b"1", b"2")] * 3
+
+
+async def test_of_many_one_that_is_of_another_type_stands_for_itself(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames
+) -> None:
+    with server.admin() as admin:
+        admin.set(names.entry("main", "b"), "no hash")
+    made = await store.create_many([_new("a"), _new("b"), _new("c")])
+    assert [type(one) for one in made] == [Session, Unreadable, Session]
+    assert "session main/b cannot be read" in str(made[1])
+    with pytest.raises(Unreadable, match="session main/b cannot be read"):
+        await store.read_many(["a", "b", "c"])
+
+
+async def test_a_line_that_would_come_back_as_two_is_unreadable(
+    server: redis_server.RedisServer, store: Store, names: layout.KeyNames
+) -> None:
+    with server.admin() as admin:
+        admin.lset(names.transcript("main", "k", "s"), 1, "2\n3")
+    with pytest.raises(Unreadable, match="a line of its transcript holds a line feed"):
+        await store.read("k")
+    assert (await store.read("k", 0, 1)).lines == (b"1",)
 
 
 async def test_a_transcript_that_lost_lines_is_unreadable(

@@ -6,8 +6,8 @@ and a session that someone else touched meanwhile are all the same case: look ag
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from sessionstore.migrate import beside, plan, stored
@@ -23,8 +23,8 @@ from sessionstore.migrate.stored import Taken
 from sessionstore.openclaw import rawjson
 from sessionstore.openclaw.blob import Held
 from sessionstore.openclaw.transcript import Line
-from sessionstore.sessions.exceptions import Conflict
-from sessionstore.sessions.record import INHERITED, Entry, Lifetime, Session, Status
+from sessionstore.sessions.exceptions import Conflict, SessionError
+from sessionstore.sessions.record import INHERITED, Entry, Lifetime, NewSession, Session, Status
 from sessionstore.sessions.store import Store
 
 ATTEMPTS = 5
@@ -64,6 +64,14 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What came of making a session with so many lines in one step: the session, or what the store said."""
+
+    answer: Session | SessionError
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """What became of one thing.
 
@@ -87,7 +95,7 @@ async def look_at(store: Store, session: SourceSession, room: Room) -> Look:
     same_transcript = held and held.transcript is not None and held.transcript.id == session.entry.transcript_id
     read = stored.reader(store, session.key) if same_transcript else stored.nothing
     taken = Taken()
-    async with aclosing(stored.whole(session.lines, room, taken)) as here:
+    async with contextlib.aclosing(stored.whole(session.lines, room, taken)) as here:
         walk = await stored.walk(here, read)
     return Look(held, _sides(session, held, walk.common, walk.here) if held else None, walk.here, taken.torn)
 
@@ -117,37 +125,45 @@ class Carrier:
     room: Room
     claims: Claims | None
 
-    async def carry(self, session: SourceSession, intent: Intent, left: bytes | None = None) -> Carried:
+    async def create_short(self, sessions: Sequence[SourceSession]) -> list[Made | None]:
+        """Make sessions that are not there and have few lines, many in a round trip. Raises: Unavailable.
+
+        Returns: what came of each; None for one of many lines, which was not tried.
+        """
+        found: list[Made | None] = []
+        async with contextlib.aclosing(stored.short(sessions, self.room)) as batches:
+            async for batch in batches:
+                news = [NewSession(one.key, one.entry, few, _lifetime(one)) for one, few in batch if few is not None]
+                made = iter(await self.store.create_many(news))
+                found += [None if few is None else Made(next(made), len(few)) for _, few in batch]
+        return found
+
+    async def carry(
+        self, session: SourceSession, intent: Intent, left: bytes | None = None, made: Made | None = None
+    ) -> Carried:
         """Bring a session into the store. Raises: Unavailable, MigrationError, InvalidKey, InvalidEntry.
 
         Args:
             intent: what was planned, before this or an interrupted run wrote anything.
             left: the mark of what an earlier run has left in the store, where one did.
+            made: what came of making it, where that was tried.
         """
-        if intent is NEW:
-            try:
+        answer = made.answer if made else None
+        if made and isinstance(answer, Session):
+            return await self._carried(session, Look(answer, None, made.lines), NEW, [])
+        if isinstance(answer, SessionError) and not isinstance(answer, Conflict):
+            raise answer
+        if intent is NEW and made is None:
+            with contextlib.suppress(Conflict):
                 return await self._create(session)
-            except Conflict:
-                # An earlier attempt of ours may have made it, or somebody else.
-                pass
+        # An earlier attempt of ours may have made it, or somebody else.
         return await self._settle(session, intent, left)
 
     async def _create(self, session: SourceSession) -> Carried:
-        """Make a session that is not there. Raises: Conflict where it is."""
-        few = await stored.few(session.lines, self.room)
-        if few is not None:
-            try:
-                made = await self.store.create(session.key, session.entry, few, lifetime=_lifetime(session))
-            finally:
-                self.room.give_back(stored.weight(few))
-            return await self._carried(session, Look(made, None, len(few)), NEW, [])
-        return await self._create_long(session)
-
-    async def _create_long(self, session: SourceSession) -> Carried:
-        """Make a session batch by batch. Raises: as `_create`."""
+        """Make a session that is not there, batch by batch. Raises: Conflict where it is."""
         made: Session | None = None
         appended, taken = 0, Taken()
-        async with aclosing(stored.whole(session.lines, self.room, taken)) as batches:
+        async with contextlib.aclosing(stored.whole(session.lines, self.room, taken)) as batches:
             async for lines in batches:
                 if made is None:
                     made = await self.store.create(session.key, session.entry, lines, lifetime=_lifetime(session))
@@ -230,7 +246,7 @@ class Carrier:
     async def _append(self, session: SourceSession, position: int) -> int:
         """Append what comes after the first `position` lines; return how many revisions that took."""
         number = 0
-        async with aclosing(stored.whole(session.lines, self.room)) as batches:
+        async with contextlib.aclosing(stored.whole(session.lines, self.room)) as batches:
             async for lines in behind(batches, position):
                 await self.store.append(session.key, lines, position=position)
                 position += len(lines)
@@ -259,7 +275,7 @@ class Carrier:
 
     async def _rewrite(self, session: SourceSession, revision: int) -> Session:
         first: Sequence[bytes] = ()
-        async with aclosing(stored.whole(session.lines, self.room)) as batches:
+        async with contextlib.aclosing(stored.whole(session.lines, self.room)) as batches:
             async for lines in batches:
                 first = lines
                 break

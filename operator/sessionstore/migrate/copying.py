@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sessionstore.migrate import bounded, rows, vanished
 from sessionstore.migrate import run as runs
 from sessionstore.migrate.archives import ArchiveCarrier, mark
-from sessionstore.migrate.carry import Carried, Carrier
+from sessionstore.migrate.carry import Carried, Carrier, Made
 from sessionstore.migrate.claims import Claims
 from sessionstore.migrate.items import Item, SetAside, SourceArchive, SourceSession
 from sessionstore.migrate.ledger import EXCUSED, MOVING
@@ -18,6 +18,9 @@ from sessionstore.migrate.rows import NEW, PRESENT, Facts, Intent, Row, name_of
 from sessionstore.migrate.run import Run
 from sessionstore.sessions.exceptions import InvalidEntry, InvalidKey
 from sessionstore.sessions.record import Session
+
+Known = dict[rows.Name, tuple[Row | None, Session | None]]
+"""What an earlier run left of things, and what the store has of them."""
 
 
 async def copy(run: Run, seen: Survey) -> Accounts:
@@ -28,6 +31,23 @@ async def copy(run: Run, seen: Survey) -> Accounts:
         await vanished.drop(run)
     await run.journal.flush(run.ledger)
     return copier.accounts
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One thing that is to be copied.
+
+    Attributes:
+        facts: what Inspect found; None for what came later.
+        stamp: of its lines, before they are read.
+        intent: what was planned, before this or an interrupted run wrote anything.
+    """
+
+    item: SourceSession | SourceArchive
+    name: rows.Name
+    facts: Facts | None
+    stamp: str | None
+    intent: Intent
 
 
 class _Copier:
@@ -41,14 +61,25 @@ class _Copier:
         self.accounts = Accounts()
 
     async def copy(self, group: list[Item]) -> None:
-        """Copy some things, one after another."""
+        """Copy some things: those that are new and short in a few round trips, then one after another."""
         known = await self._known(group)
+        tasks: list[_Task] = []
         for item in group:
-            size = await self._copy(item, known)
-            self._run.meter.settle(self.accounts)
-            await self._run.meter.step(size)
+            task = await self._begin(item, known)
+            if isinstance(task, _Task):
+                tasks.append(task)
+            else:
+                await self._step(task)
+        made = await self._create_short(tasks)
+        for task in tasks:
+            await self._end(task, made.get(task.name))
+            await self._step(task.facts.bytes if task.facts else 0)
 
-    async def _known(self, group: Sequence[Item]) -> dict[rows.Name, tuple[Row | None, Session | None]]:
+    async def _step(self, size: int) -> None:
+        self._run.meter.settle(self.accounts)
+        await self._run.meter.step(size)
+
+    async def _known(self, group: Sequence[Item]) -> Known:
         """Return what the source has as an earlier run carried it, with the store's side of it.
 
         There is no row where only reading it told so: then it may be missing in the store, and nothing more is known.
@@ -73,8 +104,8 @@ class _Copier:
         facts = ledger.facts(name) if row else None
         return row is not None and facts is not None and row.speaks_of(facts)
 
-    async def _copy(self, item: Item, known: dict[rows.Name, tuple[Row | None, Session | None]]) -> int:
-        """Copy one thing; return its size."""
+    async def _begin(self, item: Item, known: Known) -> _Task | int:
+        """Return what is to be done for one thing; its size where all is done."""
         if isinstance(item, SetAside):
             return await self._set_aside(item)
         name = name_of(item)
@@ -85,13 +116,21 @@ class _Copier:
         if facts and held is None and name in known and await self._is_deleted(facts):
             return facts.bytes
         stamp = item.lines.stamp if item.lines else None
-        left = self._run.left(name)
-        carried = await self._run.patience.of(lambda: self._carry(item, self._intent(item, row), left))
+        return _Task(item, name, facts, stamp, self._intent(name, row))
+
+    async def _create_short(self, tasks: Sequence[_Task]) -> dict[rows.Name, Made | None]:
+        """Make what is new and has few lines; return what came of each."""
+        new = [task.item for task in tasks if task.intent is NEW and isinstance(task.item, SourceSession)]
+        made = await self._run.patience.of(lambda: self._sessions.create_short(new)) if new else ()
+        return {name_of(item): one for item, one in zip(new, made, strict=True)}
+
+    async def _end(self, task: _Task, made: Made | None) -> None:
+        """Copy one thing that was not `made` yet, and note what became of it."""
+        carried = await self._run.patience.of(lambda: self._carry(task, made))
         self._take(carried)
         if carried.is_excused:
-            self._run.ledger.flag(EXCUSED, name)
-        await self._note(item, facts, stamp, carried)
-        return facts.bytes if facts else 0
+            self._run.ledger.flag(EXCUSED, task.name)
+        await self._note(task, carried)
 
     async def _set_aside(self, item: SetAside) -> int:
         kept = await self._run.patience.of(
@@ -119,21 +158,21 @@ class _Copier:
         run.ledger.flag(EXCUSED, facts.name)
         return True
 
-    def _intent(self, item: SourceSession | SourceArchive, row: Row | None) -> Intent:
-        return self._run.ledger.intent(name_of(item)) or (PRESENT if row else NEW)
+    def _intent(self, name: rows.Name, row: Row | None) -> Intent:
+        return self._run.ledger.intent(name) or (PRESENT if row else NEW)
 
-    async def _carry(self, item: SourceSession | SourceArchive, intent: Intent, left: bytes | None) -> Carried:
+    async def _carry(self, task: _Task, made: Made | None) -> Carried:
+        item = task.item
         try:
             if isinstance(item, SourceSession):
-                return await self._sessions.carry(item, intent, left)
+                return await self._sessions.carry(item, task.intent, self._run.left(task.name), made)
             if not self._run.has_archives:
                 return Carried(Accounts(archives=Account(quarantined=1)), is_excused=True)
-            return await self._archives.carry(item, intent)
+            return await self._archives.carry(item, task.intent)
         except (InvalidKey, InvalidEntry) as error:
             problem = self._run.refuse(item, error)
             kept = await self._run.keeper.keep_refused(item, problem)
-            facts = self._run.ledger.facts(name_of(item))
-            accounts = runs.quarantined(name_of(item), facts.found if facts else 0)
+            accounts = runs.quarantined(task.name, task.facts.found if task.facts else 0)
             return Carried(accounts, is_excused=True, kept=(kept,) if kept else ())
 
     def _take(self, carried: Carried) -> None:
@@ -141,16 +180,13 @@ class _Copier:
         if carried.kept:
             self._run.ledger.keep(carried.kept)
 
-    async def _note(
-        self, item: SourceSession | SourceArchive, facts: Facts | None, stamp: str | None, carried: Carried
-    ) -> None:
+    async def _note(self, task: _Task, carried: Carried) -> None:
         """Leave a row: what is whole on both sides and as Inspect found it may be skipped by the next run.
 
         Of any other session it says what the store was given: what becomes of that in the source is no conflict.
         """
-        run = self._run
-        name = name_of(item)
-        if facts is None or facts.stamp != stamp or facts.entry != rows.entry_hash(item):
+        run, item, name, facts = self._run, task.item, task.name, task.facts
+        if facts is None or facts.stamp != task.stamp or facts.entry != rows.entry_hash(item):
             run.ledger.flag(MOVING, name)
             facts = Facts(name, b"", None, b"", 0, 0)
         elif not facts.is_clean:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sessionstore.migrate import archives, bounded, carry, rows, survey, verify
@@ -26,6 +26,15 @@ MISMATCHES_KEPT = 100
 """That are named; the others are counted."""
 
 Carried = SourceSession | SourceArchive
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One thing that is to be proven: what the store's record says, and the stamp of the lines before they are read."""
+
+    item: Carried
+    held: Session | None
+    stamp: str | None
 
 
 async def prove(run: Run, seen: Survey, *, is_strict: bool = False) -> Proof:
@@ -64,14 +73,35 @@ class _Prover:
 
     async def prove(self, group: Sequence[Carried]) -> None:
         """Compare some things, one after another."""
-        held = await self._records(group)
-        for item, session in zip(group, held, strict=True):
-            row = None if self._is_strict else self._run.ledger.unchanged(item)
-            if row and self._run.journal.is_proven(row) and await self._is_as_left(row, session):
-                self._add_digests(row.facts.digest, row.facts.digest)
-                await self._run.meter.step(row.facts.bytes)
-                continue
-            await self._run.meter.step(await self._prove(item, session))
+        found = zip(group, await self._records(group), strict=True)
+        # A stamp comes before the lines: what is written between the two shows in the next one.
+        left = [
+            _Task(item, session, item.lines.stamp if item.lines else None)
+            for item, session in found
+            if not await self._is_proven(item, session)
+        ]
+        checked = await self._check_short(left)
+        for task in left:
+            await self._run.meter.step(await self._prove(task, checked.get(name_of(task.item))))
+
+    async def _is_proven(self, item: Carried, held: Session | None) -> bool:
+        """Take over what an earlier run has proven; tell whether that still holds."""
+        run = self._run
+        row = None if self._is_strict else run.ledger.unchanged(item)
+        if row is None or not run.journal.is_proven(row):
+            return False
+        if not await run.patience.of(lambda: run.is_as_left(row, held)):
+            return False
+        self._add_digests(row.facts.digest, row.facts.digest)
+        await run.meter.step(row.facts.bytes)
+        return True
+
+    async def _check_short(self, tasks: Sequence[_Task]) -> dict[rows.Name, Checked]:
+        """Return what is the same on both sides, of what can be compared many at a time."""
+        run = self._run
+        short = [(task.item, task.held) for task in tasks if isinstance(task.item, SourceSession)]
+        checked = await run.patience.of(lambda: verify.check_short(run.store, short, run.room)) if short else ()
+        return {name_of(item): one for (item, _), one in zip(short, checked, strict=True) if one}
 
     async def _records(self, group: Sequence[Carried]) -> list[Session | None]:
         keys = [item.key for item in group if isinstance(item, SourceSession)]
@@ -79,15 +109,12 @@ class _Prover:
         sessions = iter([None if isinstance(session, InvalidKey) else session for session in found])
         return [next(sessions) if isinstance(item, SourceSession) else None for item in group]
 
-    async def _is_as_left(self, row: Row, held: Session | None) -> bool:
-        return await self._run.patience.of(lambda: self._run.is_as_left(row, held))
-
-    async def _prove(self, item: Carried, held: Session | None) -> int:
-        """Compare one thing; return its size."""
-        run, name = self._run, name_of(item)
+    async def _prove(self, task: _Task, same: Checked | None) -> int:
+        """Compare one thing that is not known to be the `same`; return its size."""
+        run, item, held = self._run, task.item, task.held
+        name = name_of(item)
         facts = run.ledger.facts(name)
-        stamp = item.lines.stamp if item.lines else None
-        checked = await run.patience.of(lambda: self._check(item, held))
+        checked = same if same else await run.patience.of(lambda: self._check(item, held))
         # The hash also speaks of marks and lifetimes, which are in no digest.
         is_moving = facts is None or (facts.digest, facts.entry) != (checked.source, rows.entry_hash(item))
         if is_moving:
@@ -97,7 +124,7 @@ class _Prover:
         if checked.mismatch and not await self._is_excused(item, checked, is_moving=is_moving):
             self._add_mismatch(checked.mismatch)
         elif facts and not checked.mismatch and not is_moving:
-            await self._note(item, facts, stamp, held)
+            await self._note(item, facts, task.stamp, held)
         return facts.bytes if facts else 0
 
     async def _check(self, item: Carried, held: Session | None) -> Checked:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 
 from sessionstore.migrate.bounded import Room
-from sessionstore.migrate.items import Lines
+from sessionstore.migrate.items import Lines, SourceSession
 from sessionstore.openclaw.problems import Refused
 from sessionstore.openclaw.transcript import Line
 from sessionstore.sessions.record import SessionKey
@@ -19,9 +19,12 @@ from sessionstore.sessions.store import Store
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_LINES = 1000
 _FIRST_SLICE = 32
+ROUND_TRIP_BYTES = 128 * 1024
+"""Of entries and lines that go to and fro at once: enough that the way costs little, and a fraction of the room."""
 
 ReadSlice = Callable[[int, int], Awaitable[Sequence[bytes]]]
 Slices = AsyncGenerator[Sequence[bytes], None]
+Short = AsyncGenerator[Sequence[tuple[SourceSession, list[bytes] | None]], None]
 
 
 def reader(store: Store, key: SessionKey) -> ReadSlice:
@@ -95,21 +98,34 @@ async def whole(lines: Lines | None, room: Room, taken: Taken | None = None) -> 
         room.give_back(held)
 
 
-async def few(lines: Lines | None, room: Room) -> list[bytes] | None:
-    """Return all lines of a short transcript, as `whole` gives them; None where `whole` is to go through them.
+async def short(sessions: Sequence[SourceSession], room: Room) -> Short:
+    """Go through sessions with their lines, as `whole` gives them, in batches for one round trip each.
 
-    They are in memory by the room's leave: who gets them gives back `weight` of them.
+    What has many lines comes with None: `whole` is to go through those. Waits for room in memory before each batch,
+    which has it until the next one is asked for.
     """
-    if lines is None:
-        return []
-    await room.wait()
+    at = 0
+    while at < len(sessions):
+        await room.wait()
+        batch: list[tuple[SourceSession, list[bytes] | None]] = []
+        entries = held = 0
+        try:
+            while at < len(sessions) and entries + held < ROUND_TRIP_BYTES:
+                session, few = sessions[at], _few(sessions[at].lines)
+                batch.append((session, few))
+                held += room.take(weight(few or ()))
+                entries += len(session.entry.raw)
+                at += 1
+            yield batch
+        finally:
+            room.give_back(held)
+
+
+def _few(lines: Lines | None) -> list[bytes] | None:
     try:
-        found = lines.few()
+        return lines.few() if lines else []
     except Refused:
         return []
-    if found is not None:
-        room.take(weight(found))
-    return found
 
 
 def weight(lines: Sequence[bytes]) -> int:

@@ -16,7 +16,7 @@ from sessionstore.migrate.items import SourceArchive, SourceSession
 from sessionstore.migrate.report import Mismatch
 from sessionstore.migrate.stored import ReadSlice
 from sessionstore.sessions.digest import SessionDigest
-from sessionstore.sessions.record import Session
+from sessionstore.sessions.record import Session, Transcript
 from sessionstore.sessions.store import Capability, Store
 
 
@@ -51,6 +51,40 @@ async def check_session(store: Store, session: SourceSession, held: Session | No
     digest = SessionDigest.of_session(session.key, held.entry.raw)
     mismatch = Mismatch("session", *_name(session), "; ".join(details), walk.differs)
     return Checked(here.digest(), await _digest(digest, stored.reader(store, session.key)), mismatch, walk.here)
+
+
+async def check_short(
+    store: Store, sessions: Sequence[tuple[SourceSession, Session | None]], room: Room
+) -> list[Checked | None]:
+    """Compare sessions of few lines with what the store has under their keys, many in a round trip.
+
+    Returns: for each that it is the same on both sides; None where `check_session` is to look, and to tell what is not.
+    """
+    held = {session.key: found for session, found in sessions}
+    checked: list[Checked | None] = []
+    async with aclosing(stored.short([session for session, _ in sessions], room)) as batches:
+        async for batch in batches:
+            alike = [one for one in batch if _is_alike(*one, held[one[0].key])]
+            most = max((len(few) for _, few in alike if few), default=0)
+            there = await store.read_many([session.key for session, _ in alike], 0, most) if alike else ()
+            found = {one.key: transcript for (one, _), transcript in zip(alike, there, strict=True)}
+            checked += [_same(*one, found[one[0].key]) if one[0].key in found else None for one in batch]
+    return checked
+
+
+def _is_alike(session: SourceSession, few: list[bytes] | None, held: Session | None) -> bool:
+    """Tell whether the store's record promises that all is the same."""
+    if few is None or held is None:
+        return False
+    return held.entry.raw == session.entry.raw and _lines(held) == len(few) and not beside.lacks(session, held)
+
+
+def _same(session: SourceSession, few: list[bytes] | None, there: Transcript | None) -> Checked | None:
+    if few is None or tuple(few) != (there.lines if there else ()):
+        return None
+    digest = SessionDigest.of_session(session.key, session.entry.raw)
+    digest.lines(few)
+    return Checked(digest.digest(), digest.digest(), None, len(few))
 
 
 async def check_archive(store: Store, archive: SourceArchive, room: Room) -> Checked:
@@ -102,28 +136,16 @@ async def _walk(
 ) -> _Walk:
     """Digest the source's lines, and compare them with the store's, which has `there` of them, if that is known."""
     walk = _Walk()
-    few = await stored.few(item.lines, room)
-    if few is not None:
-        try:
-            await _step(walk, few, digest, read)
-        finally:
-            room.give_back(stored.weight(few))
-    else:
-        async with aclosing(stored.whole(item.lines, room)) as batches:
-            async for lines in batches:
-                await _step(walk, lines, digest, read)
+    async with aclosing(stored.whole(item.lines, room)) as batches:
+        async for lines in batches:
+            digest.lines(lines)
+            if lines and walk.differs is None:
+                await _compare(walk, lines, read)
+            walk.here += len(lines)
     walk.there = await _count(read, walk.there) if there is None or walk.differs else there
     if walk.differs is None and walk.here != walk.there:
         walk.differs = min(walk.here, walk.there) + 1
     return walk
-
-
-async def _step(walk: _Walk, lines: Sequence[bytes], digest: SessionDigest, read: ReadSlice) -> None:
-    """Walk over some of the source's lines."""
-    digest.lines(lines)
-    if lines and walk.differs is None:
-        await _compare(walk, lines, read)
-    walk.here += len(lines)
 
 
 async def _compare(walk: _Walk, lines: Sequence[bytes], read: ReadSlice) -> None:

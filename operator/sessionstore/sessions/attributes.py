@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sessionstore.sessions.exceptions import InvalidEntry
-from sessionstore.sessions.record import Entry, SessionKey, check_text
+from sessionstore.sessions.record import MAX_TEXT_BYTES, Entry, SessionKey, check_text
 
 _DIRECT = frozenset({"direct", "dm"})
 
@@ -49,6 +49,9 @@ def _first(values: Iterable[object]) -> str | None:
 
 
 def _is_plain(value: str) -> bool:
+    # What nearly every value is: `check_text` would say the same of it.
+    if value.isascii() and value.isprintable() and 1 <= len(value) <= MAX_TEXT_BYTES:
+        return True
     try:
         return bool(check_text(value, "value"))
     except InvalidEntry:

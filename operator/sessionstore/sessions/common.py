@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 from sessionstore.sessions import leases
-from sessionstore.sessions.exceptions import InvalidKey
+from sessionstore.sessions.exceptions import InvalidKey, SessionError, Unavailable
 from sessionstore.sessions.query import Query
-from sessionstore.sessions.record import Lease, Page, Session, SessionKey, Status
+from sessionstore.sessions.record import (
+    EntryLike,
+    Lease,
+    Lifetime,
+    NewSession,
+    Page,
+    Session,
+    SessionKey,
+    Status,
+    Transcript,
+)
 from sessionstore.sessions.store import Key
 from sessionstore.sessions.transitions import Marking
 
 _INVALIDATE_PAGE = 100
 """Deletes that are under way at once."""
 
+T = TypeVar("T")
+
 
 class CommonStore:
     """The base of the backends; the methods that raise NotImplementedError are theirs."""
 
     async def get(self, key: Key) -> Session | None:
+        raise NotImplementedError
+
+    async def create(
+        self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
+    ) -> Session:
+        raise NotImplementedError
+
+    async def read(
+        self, key: Key, start: int = 0, stop: int | None = None, *, reverse: bool = False
+    ) -> Transcript | None:
         raise NotImplementedError
 
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
@@ -45,6 +68,16 @@ class CommonStore:
 
     async def get_many(self, keys: Sequence[Key]) -> builtins.list[Session | None]:
         return builtins.list(await asyncio.gather(*(self.get(key) for key in keys)))
+
+    async def create_many(self, sessions: Sequence[NewSession]) -> builtins.list[Session | SessionError]:
+        # All of them come to their end before the first error is told: none is left to go on by itself.
+        made = await asyncio.gather(*map(self._create_one, sessions), return_exceptions=True)
+        return [_session_or_error(one) for one in made]
+
+    async def read_many(
+        self, keys: Sequence[Key], start: int = 0, stop: int | None = None
+    ) -> builtins.list[Transcript | None]:
+        return builtins.list(await asyncio.gather(*(self.read(key, start, stop) for key in keys)))
 
     async def list(
         self,
@@ -89,3 +122,28 @@ class CommonStore:
         self, key: Key, *, ttl_s: float = 15.0, wait_s: float = 0.0, holder: str | None = None
     ) -> AbstractAsyncContextManager[Lease]:
         return leases.Holding(self, SessionKey.of(key), ttl_s=ttl_s, wait_s=wait_s, holder=holder)
+
+    async def _create_one(self, new: NewSession) -> Session:
+        return await self.create(new.key, new.entry, new.lines, lifetime=new.lifetime)
+
+
+def outcome(work: Callable[..., T], *arguments: Any) -> T | SessionError:
+    """Return what `work` gives, or what it raises. It is about one of many, concerns no other, and asks no store."""
+    try:
+        return work(*arguments)
+    except SessionError as error:
+        return error
+
+
+def told(made: Session | SessionError) -> Session:
+    """Return the one session that `create_many` was asked for. Raises: what stands in its place."""
+    if isinstance(made, SessionError):
+        raise made
+    return made
+
+
+def _session_or_error(made: Session | BaseException) -> Session | SessionError:
+    """Return what one of `create_many` came to. Raises: what is not about this one alone."""
+    if isinstance(made, Unavailable) or not isinstance(made, Session | SessionError):
+        raise made
+    return made

@@ -24,8 +24,7 @@ class SessionDigest:
     def __init__(self, *head: bytes) -> None:
         """Begin with the parts that name and describe what is digested; `of_session` and `of_archive` know them."""
         self._hash = hashlib.sha256()
-        for part in head:
-            self.line(part)
+        self.lines(head)
 
     @classmethod
     def of_session(cls, key: SessionKey, entry: bytes) -> SessionDigest:

@@ -350,6 +350,16 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session that is to be made with the first lines of its transcript, as `create` takes one."""
+
+    key: SessionKey
+    entry: Entry
+    lines: Sequence[bytes] = ()
+    lifetime: Lifetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """A row of `list` and `search`: a session without its entry."""
 

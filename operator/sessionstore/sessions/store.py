@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from sessionstore.sessions.exceptions import Conflict
+from sessionstore.sessions.exceptions import Conflict, SessionError
 from sessionstore.sessions.query import Query
 from sessionstore.sessions.record import (
     ArchiveInfo,
@@ -21,6 +21,7 @@ from sessionstore.sessions.record import (
     Health,
     Lease,
     Lifetime,
+    NewSession,
     Page,
     Session,
     SessionInfo,
@@ -107,6 +108,14 @@ class Store(Protocol):
             entry that names no transcript; InvalidEntry.
         """
 
+    async def create_many(self, sessions: Sequence[NewSession]) -> list[Session | SessionError]:
+        """Do what `create` would for each, in as few round trips as the backend can.
+
+        Each is made in one step of its own, and what is wrong with one concerns no other: it stands in its place, as
+        the error that `create` would raise. Only `Unavailable` is raised. Some may be made then: done again, those are
+        a `Conflict`.
+        """
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         """Leave a tombstone; its transcripts go. Return whether there was a session.
 
@@ -175,6 +184,12 @@ class Store(Protocol):
 
         Args:
             reverse: give the same lines, the last one first; `start` of the answer still is their lowest index.
+        """
+
+    async def read_many(self, keys: Sequence[Key], start: int = 0, stop: int | None = None) -> list[Transcript | None]:
+        """Return what `read` would, in the order of `keys`, in as few round trips as the backend can.
+
+        All of them are in memory at once: it is for short transcripts.
         """
 
     # -- many sessions --------------------------------------------------------------------------

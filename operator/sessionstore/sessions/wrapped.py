@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from typing import TypeVar
 
 from sessionstore.sessions.common import CommonStore
+from sessionstore.sessions.exceptions import SessionError
 from sessionstore.sessions.query import Query
 from sessionstore.sessions.record import (
     ArchiveInfo,
@@ -15,6 +16,7 @@ from sessionstore.sessions.record import (
     Health,
     Lease,
     Lifetime,
+    NewSession,
     Page,
     Session,
     Stats,
@@ -67,6 +69,9 @@ class WrappedStore(CommonStore):
     ) -> Session:
         return await self._around("create", self.inner.create(key, entry, lines, lifetime=lifetime))
 
+    async def create_many(self, sessions: Sequence[NewSession]) -> builtins.list[Session | SessionError]:
+        return await self._around("create_many", self.inner.create_many(sessions))
+
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         return await self._around("delete", self.inner.delete(key, expected=expected, fence=fence))
 
@@ -109,6 +114,11 @@ class WrappedStore(CommonStore):
         self, key: Key, start: int = 0, stop: int | None = None, *, reverse: bool = False
     ) -> Transcript | None:
         return await self._around("read", self.inner.read(key, start, stop, reverse=reverse))
+
+    async def read_many(
+        self, keys: Sequence[Key], start: int = 0, stop: int | None = None
+    ) -> builtins.list[Transcript | None]:
+        return await self._around("read_many", self.inner.read_many(keys, start, stop))
 
     async def list(
         self,

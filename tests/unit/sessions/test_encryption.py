@@ -269,6 +269,7 @@ READS: list[Callable[[Store], Awaitable[object]]] = [
     lambda store: store.get("k"),
     lambda store: store.get_many(["k"]),
     lambda store: store.read("k"),
+    lambda store: store.read_many(["k"]),
     lambda store: store.list(),
     lambda store: store.search(Query(sender="me")),
     lambda store: store.invalidate(sender="me"),

@@ -8,16 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sessionstore.sessions import paging, record, transitions
-from sessionstore.sessions.common import CommonStore
+from sessionstore.sessions.common import CommonStore, outcome, told
 from sessionstore.sessions.encryption.keyring import Keyring
 from sessionstore.sessions.encryption.sealing import Sealing, archive, place_of
-from sessionstore.sessions.exceptions import Conflict
+from sessionstore.sessions.exceptions import Conflict, SessionError
 from sessionstore.sessions.query import Query
 from sessionstore.sessions.record import (
     Entry,
     EntryLike,
     Health,
     Lifetime,
+    NewSession,
     Page,
     Session,
     SessionKey,
@@ -74,12 +75,16 @@ class EncryptedStore(WrappedStore):
     async def create(
         self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
     ) -> Session:
-        name, given = SessionKey.of(key), Entry.of(entry)
-        sealed = self.sealing.seal_entry(name, given)
-        sealed_lines = self.sealing.seal_lines(place_of(name), record.check_lines(lines))
-        with self._conflicts():
-            stored = await self.inner.create(name, sealed, sealed_lines, lifetime=lifetime)
-        return self.sealing.open_session(stored, given)
+        [made] = await self.create_many([NewSession(SessionKey.of(key), Entry.of(entry), lines, lifetime)])
+        return told(made)
+
+    async def create_many(self, sessions: Sequence[NewSession]) -> builtins.list[Session | SessionError]:
+        answers = [outcome(self._sealed, new) for new in sessions]
+        made = iter(await self.inner.create_many([one for one in answers if isinstance(one, NewSession)]))
+        return [
+            self._made(new, next(made)) if isinstance(answer, NewSession) else answer
+            for new, answer in zip(sessions, answers, strict=True)
+        ]
 
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         with self._conflicts():
@@ -130,10 +135,14 @@ class EncryptedStore(WrappedStore):
         self, key: Key, start: int = 0, stop: int | None = None, *, reverse: bool = False
     ) -> Transcript | None:
         name = SessionKey.of(key)
-        found = await self.inner.read(name, start, stop, reverse=reverse)
-        if found is None:
-            return None
-        return dataclasses.replace(found, lines=self.sealing.open_lines(place_of(name), found.lines))
+        return self._read(name, await self.inner.read(name, start, stop, reverse=reverse))
+
+    async def read_many(
+        self, keys: Sequence[Key], start: int = 0, stop: int | None = None
+    ) -> builtins.list[Transcript | None]:
+        names = [SessionKey.of(key) for key in keys]
+        found = await self.inner.read_many(names, start, stop)
+        return [self._read(name, transcript) for name, transcript in zip(names, found, strict=True)]
 
     # -- many sessions --------------------------------------------------------------------------
 
@@ -235,7 +244,22 @@ class EncryptedStore(WrappedStore):
         found = await self.inner.get_document(name)
         return None if found is None else self.sealing.open_document(name, found)
 
-    # -- decrypting -----------------------------------------------------------------------------
+    # -- encrypting and decrypting --------------------------------------------------------------
+
+    def _sealed(self, new: NewSession) -> NewSession:
+        sealed = self.sealing.seal_entry(new.key, new.entry)
+        lines = self.sealing.seal_lines(place_of(new.key), record.check_lines(new.lines))
+        return NewSession(new.key, sealed, lines, new.lifetime)
+
+    def _made(self, new: NewSession, made: Session | SessionError) -> Session | SessionError:
+        if isinstance(made, Conflict):
+            return outcome(self._told, made)
+        return made if isinstance(made, SessionError) else self.sealing.open_session(made, new.entry)
+
+    def _read(self, name: SessionKey, found: Transcript | None) -> Transcript | None:
+        if found is None:
+            return None
+        return dataclasses.replace(found, lines=self.sealing.open_lines(place_of(name), found.lines))
 
     def _opened(self, session: Session | None) -> Session | None:
         return None if session is None else self.sealing.open_session(session)

@@ -7,7 +7,7 @@ The one place that retries. Only the store above calls this; no driver type or e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sessionstore.sessions.config import SessionStorage
@@ -30,6 +30,9 @@ _ASKING = pack(("ASKING",))
 _TIME = pack(("TIME",))
 
 Command = tuple[Argument, ...]
+Call = tuple[Sequence[str], Sequence[Argument]]
+"""Keys and arguments of a script."""
+Alone = Callable[[int], Awaitable[Any]]
 
 
 class _Request:
@@ -61,6 +64,7 @@ class Client:
         self._clock = ServerClock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._chores_at = 0.0
+        self._brought: dict[str, int] = {}  # the name of a script -> the epoch in which `run_many` brought it last
         self._dialer = connecting.Dialer(config, connecting.data_login(config), self._clock, config.redis_db)
         self._topology = topologies.make(config, self._dialer)
         fails_over = self._topology.fails_over
@@ -112,18 +116,39 @@ class Client:
         assert isinstance(found, list)
         return found
 
+    async def run_many(self, script: Script, calls: Sequence[Call], *, writes: bool) -> list[Any]:
+        """Run a script several times, each for itself; otherwise as `read_many`.
+
+        Where it is not known what became of some of them, Unavailable says so of all.
+        """
+        commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+        epoch = self.epoch
+        if calls and self._brought.get(script.sha) != epoch:
+            # The first brings the script along, and those behind it on the same way find it.
+            commands[0] = ("EVAL", script.text, *commands[0][2:])
+
+        async def alone(index: int) -> Any:
+            return await self.run(script, *calls[index], writes=writes)
+
+        found = await self._many(commands, [keys[0] for keys, _ in calls], alone, writes=writes)
+        self._brought[script.sha] = epoch
+        return found
+
     async def read_many(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands that change nothing; an error of one stands in its place as Unreadable. Raises: Unavailable.
 
         One round trip for each server that has to do with it, to all of them at once.
         """
-        groups = await self._by_node(commands)
-        found: list[Any] = [None] * len(commands)
-        batches = [self._batch([commands[index] for index in group]) for group in groups]
-        for group, answers in zip(groups, await asyncio.gather(*batches), strict=True):
-            for index, answer in zip(group, answers, strict=True):
-                found[index] = answer
-        return found
+
+        async def alone(index: int) -> Any:
+            command = commands[index]
+            return await self._answer(_Request(pack(command), _key_of(command), None, True), writes=False)
+
+        found = await self._many(commands, [_key_of(command) for command in commands], alone, writes=False)
+        return [
+            _pairs(answer) if command[0] == "HGETALL" and isinstance(answer, list) else answer
+            for command, answer in zip(commands, found, strict=True)
+        ]
 
     async def wait_for_any(
         self, streams: Mapping[str, Argument], seconds: float, *, count: int = 1000
@@ -245,11 +270,30 @@ class Client:
 
         wire.send(_TIME, now, now + self._timeout).add_done_callback(told)
 
-    async def _by_node(self, commands: Sequence[Command]) -> list[list[int]]:
-        """Return the positions of commands that one server answers, server by server."""
-        if not self._topology.shards or not commands:
-            return [list(range(len(commands)))] if commands else []
-        keys = [_key_of(command) for command in commands]
+    async def _many(
+        self, commands: Sequence[Command], keys: Sequence[Argument | None], alone: Alone, *, writes: bool
+    ) -> list[Any]:
+        """Run commands, a round trip for each server; `alone` runs one of them by itself. Raises: Unavailable."""
+        groups = await self._by_node(keys)
+        batches = [
+            self._answer(
+                _Request(pack_all([commands[index] for index in group]), keys[group[0]], len(group), not writes), writes
+            )
+            for group in groups
+        ]
+        found: list[Any] = [None] * len(commands)
+        # All of them come to their end before the first error is told: no write goes on behind its caller's back.
+        for group, answers in zip(groups, await asyncio.gather(*batches, return_exceptions=True), strict=True):
+            if isinstance(answers, BaseException):
+                raise answers
+            for index, answer in zip(group, answers, strict=True):
+                found[index] = await self._in_place(index, answer, alone, writes) if type(answer) is Refusal else answer
+        return found
+
+    async def _by_node(self, keys: Sequence[Argument | None]) -> list[list[int]]:
+        """Return the positions of keys that one server keeps, server by server."""
+        if not self._topology.shards or not keys:
+            return [list(range(len(keys)))] if keys else []
         if self._topology.node(keys[0]) is None:
             # Any command makes the map known.
             await self._answer(_Request(_TIME, keys[0], None, True), writes=False)
@@ -258,22 +302,20 @@ class Client:
             groups.setdefault(id(self._topology.node(key)), []).append(index)
         return list(groups.values())
 
-    async def _batch(self, commands: Sequence[Command]) -> list[Any]:
-        request = _Request(pack_all(commands), _key_of(commands[0]), len(commands), True)
-        answers = await self._answer(request, writes=False)
-        return [await self._in_place(*pair) for pair in zip(commands, answers, strict=True)]
-
-    async def _in_place(self, command: Command, answer: Any) -> Any:
-        if type(answer) is not Refusal:
-            return _pairs(answer) if command[0] == "HGETALL" else answer
+    async def _in_place(self, index: int, answer: Refusal, alone: Alone, writes: bool) -> Any:
+        """Return what stands in the place of an answer that was refused. Raises: Unavailable."""
         failure = failure_of(answer)
         try:
-            if manner_of(failure, fails_over=self._topology.fails_over) is not Manner.RAISE:
-                # The batch reached a server that does not keep this key any more, or not yet: alone it finds its way.
-                return await self.read(*command)
+            if (
+                failure.code == "NOSCRIPT"
+                or manner_of(failure, fails_over=self._topology.fails_over) is not Manner.RAISE
+            ):
+                # The batch reached a server that does not keep this key any more, or not yet, or that does not know
+                # the script: alone it finds its way. None of these was carried out.
+                return await alone(index)
         except Unreadable as error:
             return error
-        translated = self._translate(failure, False)
+        translated = self._translate(failure, writes)
         if isinstance(translated, Unreadable):
             return translated
         raise translated

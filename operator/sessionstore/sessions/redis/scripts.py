@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from sessionstore.sessions import leases, record
-from sessionstore.sessions.exceptions import Conflict, NoTranscript
-from sessionstore.sessions.record import Entry, Lifetime
-from sessionstore.sessions.redis import records
+from sessionstore.sessions import leases, record, transitions
+from sessionstore.sessions.exceptions import Conflict, NoTranscript, Unreadable
+from sessionstore.sessions.record import Entry, Lifetime, NewSession, Session, Transcript, TranscriptHead
+from sessionstore.sessions.redis import limits, records
 from sessionstore.sessions.redis.places import Place
 from sessionstore.sessions.redis.resp import Argument
 from sessionstore.sessions.redis.script import Script
@@ -43,6 +43,41 @@ def set_arguments(place: Place, entry: Entry) -> tuple[Argument, ...]:
     return raw, told, f"{term(entry.updated_ms)} {records.checksum(raw)} {entry.transcript_id or ''}"
 
 
+def create_arguments(ages: str, place: Place, new: NewSession) -> tuple[Argument, ...]:
+    """Return what create.lua takes. Raises: InvalidEntry, NoTranscript."""
+    transitions.check_begins(place.name, new.entry, new.lines)
+    terms = f"- {ages} - {lifetime_terms(new.lifetime)}"
+    return terms, *set_arguments(place, new.entry), *limits.joined_lines(new.lines)
+
+
+def created(place: Place, new: NewSession, answer: Answer | Unreadable) -> Session:
+    """Return the session that create.lua made. Raises: Conflict, Unreadable."""
+    answer = believed(place, answer)
+    if answer[0] != b"ok":
+        refuse_revision(place, answer, 0)
+    session = records.session_of(place.name, (answer[1], new.entry.raw, None), new.entry)
+    assert session is not None
+    return session
+
+
+def read_arguments(ages: str, start: int, stop: int | None) -> tuple[Argument, ...]:
+    """Return what read.lua takes."""
+    end = "" if stop is None else limits.clamped(stop)
+    return f"- {ages} - - -", limits.clamped(start), end, limits.JOINED_BYTES
+
+
+def transcript_of(place: Place, answer: Answer | Unreadable, *, reverse: bool = False) -> Transcript | None:
+    """Return what read.lua found; None where there is no transcript. Raises: Unreadable."""
+    answer = believed(place, answer)
+    if answer[0] != b"ok":
+        return None
+    head = TranscriptHead(answer[1].decode(), answer[2], answer[3])
+    lines = limits.cut_lines(answer[5])
+    if len(lines) != answer[7]:
+        raise records.unreadable(place.name, "a line of its transcript holds a line feed")
+    return Transcript(head, answer[4], lines[::-1] if reverse else lines)
+
+
 def mark_arguments(marking: Marking, *, use: bool) -> tuple[Argument, ...]:
     """Return what mark.lua takes behind its terms. `use`: the session's idle time begins anew."""
     return (
@@ -58,8 +93,10 @@ def mark_arguments(marking: Marking, *, use: bool) -> tuple[Argument, ...]:
     )
 
 
-def believed(place: Place, answer: Answer, fence: int | None = None) -> Answer:
+def believed(place: Place, answer: Answer | Unreadable, fence: int | None = None) -> Answer:
     """Return the answer of a script of one session. Raises: Unreadable; LeaseLost."""
+    if isinstance(answer, Unreadable):
+        raise records.unreadable(place.name, str(answer))
     if answer[0] == b"unreadable":
         raise records.unreadable(place.name, answer[1].decode())
     if answer[0] == b"lost":

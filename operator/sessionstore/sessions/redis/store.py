@@ -13,9 +13,9 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from sessionstore.sessions import layout, leases, paging, record, transitions
-from sessionstore.sessions.common import CommonStore
+from sessionstore.sessions.common import CommonStore, outcome, told
 from sessionstore.sessions.config import SessionStorage
-from sessionstore.sessions.exceptions import InvalidEntry, Unavailable, Unreadable
+from sessionstore.sessions.exceptions import InvalidEntry, SessionError, Unavailable, Unreadable
 from sessionstore.sessions.leases import LeaseState
 from sessionstore.sessions.query import Query
 from sessionstore.sessions.record import (
@@ -26,8 +26,10 @@ from sessionstore.sessions.record import (
     Health,
     Lease,
     Lifetime,
+    NewSession,
     Page,
     Session,
+    SessionKey,
     Stats,
     Status,
     Transcript,
@@ -125,16 +127,25 @@ class RedisStore(CommonStore):
     async def create(
         self, key: Key, entry: EntryLike, lines: Sequence[bytes] = (), *, lifetime: Lifetime | None = None
     ) -> Session:
-        place, entry = self._find(key), Entry.of(entry)
-        transitions.check_begins(place.name, entry, lines)
-        terms = f"- {scripts.lifetime_terms(lifetime)}"
-        arguments = (*scripts.set_arguments(place, entry), *limits.checked_lines(lines))
-        answer = await self._change(scripts.CREATE, place, terms, arguments, None)
-        if answer[0] != b"ok":
-            scripts.refuse_revision(place, answer, 0)
-        session = records.session_of(place.name, (answer[1], entry.raw, None), entry)
-        assert session is not None
-        return session
+        [made] = await self.create_many([NewSession(SessionKey.of(key), Entry.of(entry), lines, lifetime)])
+        return told(made)
+
+    async def create_many(self, sessions: Sequence[NewSession]) -> builtins.list[Session | SessionError]:
+        if not self._keyspace.is_right(writing=True):
+            await self._keyspace.check(writing=True)
+        places = [self._find(new.key) for new in sessions]
+        asked = [
+            outcome(scripts.create_arguments, self._ages, place, new)
+            for place, new in zip(places, sessions, strict=True)
+        ]
+        calls = [
+            (place.keys, args) for place, args in zip(places, asked, strict=True) if not isinstance(args, SessionError)
+        ]
+        answers = iter(await self._client.run_many(scripts.CREATE, calls, writes=True))
+        return [
+            args if isinstance(args, SessionError) else outcome(scripts.created, place, new, next(answers))
+            for place, new, args in zip(places, sessions, asked, strict=True)
+        ]
 
     async def delete(self, key: Key, *, expected: int | None = None, fence: int | None = None) -> bool:
         place = self._find(key)
@@ -196,19 +207,23 @@ class RedisStore(CommonStore):
     ) -> Transcript | None:
         place = self._find(key)
         await self._keyspace.check(writing=False)
-        arguments = (limits.clamped(start), "" if stop is None else limits.clamped(stop))
         try:
             answer = await self._client.run(
-                scripts.READ, place.keys, (f"- {self._ages} - - -", *arguments), writes=False
+                scripts.READ, place.keys, scripts.read_arguments(self._ages, start, stop), writes=False
             )
         except Unreadable as error:
             raise records.unreadable(place.name, str(error)) from error
-        if scripts.believed(place, answer)[0] != b"ok":
-            return None
-        if answer[6] and self._count_uses:
-            await self._note_use(place)
-        head = TranscriptHead(answer[1].decode(), answer[2], answer[3])
-        return Transcript(head, answer[4], tuple(answer[5][::-1] if reverse else answer[5]))
+        return await self._used_transcript(place, answer, reverse=reverse)
+
+    async def read_many(
+        self, keys: Sequence[Key], start: int = 0, stop: int | None = None
+    ) -> builtins.list[Transcript | None]:
+        await self._keyspace.check(writing=False)
+        found_places, arguments = [self._find(key) for key in keys], scripts.read_arguments(self._ages, start, stop)
+        answers = await self._client.run_many(
+            scripts.READ, [(place.keys, arguments) for place in found_places], writes=False
+        )
+        return [await self._used_transcript(*pair) for pair in zip(found_places, answers, strict=True)]
 
     # -- many sessions --------------------------------------------------------------------------
 
@@ -362,6 +377,13 @@ class RedisStore(CommonStore):
         if self._count_uses and transitions.wants_touch(session, now, self._defaults):
             await self._note_use(place)
         return session
+
+    async def _used_transcript(self, place: Place, answer: Answer, *, reverse: bool = False) -> Transcript | None:
+        """Return what was read; write the use down where its idle time wants it."""
+        found = scripts.transcript_of(place, answer, reverse=reverse)
+        if found is not None and answer[6] and self._count_uses:
+            await self._note_use(place)
+        return found
 
     async def _note_use(self, place: Place) -> None:
         """Write a use down, where that can be done: who takes no writes, or is full, still serves what was read."""

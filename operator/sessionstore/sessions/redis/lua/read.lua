@@ -1,5 +1,6 @@
 -- Read lines of the current transcript, and its head at the same moment. ARGV: 2 start, 3 stop, as Python slices.
--- The last of the answer is 1 where the use has to be written down.
+-- Answers {"ok", transcript, generation, lines, from, slice, use, count}: where the slice is few bytes, it is one text
+-- with line feeds between its `count` lines. `use` is 1 where the use has to be written down.
 local bad = load()
 if bad then return bad end
 if is_expired() then return {'absent'} end
@@ -21,4 +22,7 @@ local from = clamp(tonumber(ARGV[2]))
 local to = ARGV[3] == '' and have or clamp(tonumber(ARGV[3]))
 local slice = {}
 if from < to then slice = redis.call('LRANGE', list_name(member, transcript), from, to - 1) end
-return {'ok', transcript, tonumber(generation), have, from, slice, wants_touch() and 1 or 0}
+local count, size = #slice, 0
+for _, line in ipairs(slice) do size = size + #line end
+if count > 0 and size <= tonumber(ARGV[4]) then slice = table.concat(slice, '\n') end
+return {'ok', transcript, tonumber(generation), have, from, slice, wants_touch() and 1 or 0, count}
