@@ -7,11 +7,11 @@ carries what it told, encrypted as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sessionstore.sessions.exceptions import InvalidEntry
-from sessionstore.sessions.record import MAX_TEXT_BYTES, Entry, SessionKey, check_text
+from sessionstore.sessions.record import Entry, SessionKey, check_text
 
 _DIRECT = frozenset({"direct", "dm"})
 
@@ -32,9 +32,9 @@ def attributes_of(name: SessionKey, entry: Entry) -> Attributes:
     peer = ":".join(spoken[2:]) if len(spoken) > 2 and spoken[1] in _DIRECT else None
     told, channel = _told(entry), spoken[0] if len(spoken) > 1 else None
     return Attributes(
-        channel=_first([told.get("channel"), entry.get("channel"), entry.get("lastChannel"), channel]),
-        sender=_first([told.get("sender"), entry.get("senderId"), peer]),
-        title=_first([told.get("title"), entry.get("label"), entry.get("displayName"), entry.get("subject")]),
+        _first(told.get("channel"), entry.get("channel"), entry.get("lastChannel"), channel),
+        _first(told.get("sender"), entry.get("senderId"), peer),
+        _first(told.get("title"), entry.get("label"), entry.get("displayName"), entry.get("subject")),
     )
 
 
@@ -44,14 +44,14 @@ def _told(entry: Entry) -> Mapping[str, object]:
     return told if isinstance(told, dict) else {}
 
 
-def _first(values: Iterable[object]) -> str | None:
-    return next((value for value in values if isinstance(value, str) and _is_plain(value)), None)
+def _first(*values: object) -> str | None:
+    for value in values:
+        if isinstance(value, str) and _is_plain(value):
+            return value
+    return None
 
 
 def _is_plain(value: str) -> bool:
-    # What nearly every value is: `check_text` would say the same of it.
-    if value.isascii() and value.isprintable() and 1 <= len(value) <= MAX_TEXT_BYTES:
-        return True
     try:
         return bool(check_text(value, "value"))
     except InvalidEntry:
