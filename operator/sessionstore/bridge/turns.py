@@ -29,8 +29,8 @@ UNUSED_S = 5.0
 """How long an open door waits for a gateway that rang and does not come."""
 ABANDONED_S = 60.0
 """So long without a lock a turn is over, though the entry says that it runs: the gateway died in the middle of it."""
-RESUME_S = 120.0
-"""How long a gateway that starts may take to resume what it was in the middle of."""
+RESUME_S = 45.0
+"""How long a gateway that starts may take to resume what it was in the middle of: less than others wait for a turn."""
 HEARD_S = 2.0
 """A gateway that waits polls every 50 ms; one that has not for this long does not wait any more."""
 COURTESY_S = 0.3
@@ -101,6 +101,7 @@ class Turns:
         self._holder, self._clock = holder, clock
         self._known: set[str] = set()
         self._ajar: set[str] = set()
+        self._owed: set[str] = set()
         self._wanted: dict[str, float] = {}
         self._ours: dict[str, _Turn] = {}
         self._given_back: dict[str, float] = {}
@@ -108,6 +109,16 @@ class Turns:
     def rang(self, transcript_id: str) -> None:
         """Take that the gateway polls a door."""
         self._wanted[transcript_id] = self._clock()
+
+    def saw(self, transcript_id: str) -> None:
+        """Take that the gateway wrote to a transcript: a turn may be shorter than the time between two looks."""
+        turn = self._ours.get(transcript_id)
+        if turn is not None and not self._doors.is_planted(transcript_id):
+            turn.was_seen, turn.last = True, self._clock()
+
+    def owe(self, transcript_id: str) -> None:
+        """Take the lease when it is free, only to carry what the gateway said."""
+        self._owed.add(transcript_id)
 
     def token(self, transcript_id: str) -> int | None:
         """Return the fence of a session that is ours."""
@@ -120,7 +131,7 @@ class Turns:
 
     def is_busy(self) -> bool:
         """Tell whether a look is due soon, rather than when something happens."""
-        return bool(self._wanted or self._ours or self._ajar)
+        return bool(self._wanted or self._ours or self._ajar or self._owed)
 
     def know(self, transcripts: Iterable[str]) -> None:
         """Take the transcripts that entries name: shut the doors of new ones, open those of others."""
@@ -128,15 +139,25 @@ class Turns:
         for gone in self._known - named:
             self._doors.open(gone)
             self._ajar.discard(gone)
+            self._owed.discard(gone)
             self._wanted.pop(gone, None)
         self._ajar |= {new for new in named - self._known if new not in self._ours and not self._doors.plant(new)}
         self._known = named
 
+    def reclaimed(self, transcript_ids: Iterable[str]) -> None:
+        """Take that the gateway took doors of ours away: they had not been refreshed in time."""
+        self._ajar |= self._known.intersection(transcript_ids)
+
+    async def adopt(self) -> None:
+        """Take the leases of what the gateway says, or said, without one. Raises: Unavailable."""
+        for transcript_id in tuple(self._ajar):
+            await self._shut(transcript_id)
+        await self._take_owed()
+
     async def step(self) -> None:
         """Look at every session about which something is to be done. Raises: Unavailable."""
         self._let_go()
-        for transcript_id in tuple(self._ajar):
-            await self._shut(transcript_id)
+        await self.adopt()
         for transcript_id in tuple(self._wanted):
             if transcript_id not in self._given_back:
                 await self._let_in(transcript_id)
@@ -156,10 +177,24 @@ class Turns:
             if transcript_id not in self._ours and await self._take(transcript_id, RESUME_S):
                 self._doors.open(transcript_id)
 
-    async def end(self) -> None:
-        """Carry everything that is ours, and give it back. Raises: Unavailable."""
+    async def end(self) -> bool:
+        """Carry everything that is ours, and give it back unless the gateway is inside still.
+
+        Returns: whether that is all; False where another gateway's turn has to be waited for.
+        Raises: Unavailable.
+        """
+        await self._take_owed()
         for transcript_id, turn in tuple(self._ours.items()):
-            await self._close(transcript_id, turn)
+            if self._doors.plant(transcript_id):
+                await self._close(transcript_id, turn)
+            else:
+                await self._host.carry(turn.key, transcript_id, turn.lease.token)
+        return not self._owed
+
+    async def _take_owed(self) -> None:
+        for transcript_id in tuple(self._owed):
+            if transcript_id in self._ours or await self._take(transcript_id, 0.0):
+                self._owed.discard(transcript_id)
 
     def _let_go(self) -> None:
         """Forget what its time has passed for: who does not ring any more, and leases that were not renewed in time."""
@@ -210,7 +245,7 @@ class Turns:
         patience_s = turn.patience_s
         if turn.was_seen:
             patience_s = ABANDONED_S if self._host.is_marked(transcript_id) else QUIET_S
-        return now - turn.last > patience_s
+        return now - turn.last >= patience_s
 
     async def _close(self, transcript_id: str, turn: _Turn) -> None:
         if transcript_id in self._known and not self._doors.plant(transcript_id):
@@ -231,7 +266,9 @@ class Turns:
             turn.lease = await self._store.renew_lease(turn.lease, TTL_S)
             turn.renewed = asked
         except LeaseLost:
-            self._lose(transcript_id)
+            # The turn may have ended meanwhile, and another one begun.
+            if self._ours.get(transcript_id) is turn:
+                self._lose(transcript_id)
 
     def _lose(self, transcript_id: str) -> None:
         """Go on without the lease: another gateway may have it. The door is shut as soon as ours is out."""

@@ -22,14 +22,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1
 """How often the directory is looked at without inotify. OpenClaw looks at a lock every 50 ms for a minute."""
 
-_CHANGES = (
-    kernel.IN_MODIFY
-    | kernel.IN_CLOSE_WRITE
-    | kernel.IN_CREATE
-    | kernel.IN_DELETE
-    | kernel.IN_MOVED_FROM
-    | kernel.IN_MOVED_TO
-)
+# Not IN_CLOSE_WRITE: whoever carries a transcript opens it to write, and would be told of himself for ever.
+_CHANGES = kernel.IN_MODIFY | kernel.IN_CREATE | kernel.IN_DELETE | kernel.IN_MOVED_FROM | kernel.IN_MOVED_TO
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("sessionstore.cli.quarantine", "List, show, retry and drop what migrations set aside."),
     "report": ("sessionstore.cli.reports", "Print what migrations left in the store."),
     "finalize": ("sessionstore.cli.reports", "Drop what a migration keeps for a way back."),
+    "bridge": ("sessionstore.cli.bridge", "Share an unmodified gateway's sessions over a store."),
     "operator": ("sessionstore.cli.operator", "Run the operator."),
     "crds": ("sessionstore.cli.crds", "Print the CustomResourceDefinitions."),
 }

@@ -291,11 +291,40 @@ async def test_a_refused_write_ends_the_ownership(ours: Gateway, clock: Clock) -
     assert not ours.is_open
 
 
+async def test_a_turn_that_no_look_saw_is_over_when_its_lines_are_there(ours: Gateway, clock: Clock) -> None:
+    await ours.ring()
+    ours.turns.saw(T)
+    clock.now_s += 2 * turns.QUIET_S
+    await ours.turns.step()
+    assert ours.done[-1] == ("carry", True)
+
+
+async def test_what_is_owed_is_carried_when_the_lease_is_free(ours: Gateway, theirs: Gateway, clock: Clock) -> None:
+    await theirs.ring()
+    ours.turns.owe(T)
+    await ours.turns.step()
+    assert ours.done == []
+    clock.now_s += turns.UNUSED_S + 0.1
+    await theirs.turns.step()
+    await ours.turns.step()
+    assert ours.done == [("carry", True)]
+    assert not ours.turns.is_busy()
+
+
 async def test_exactly_one_resumes_what_ran_nowhere(ours: Gateway, theirs: Gateway) -> None:
     for gateway in (ours, theirs):
         await gateway.turns.resume([T])
     assert (ours.owned, theirs.owned) == ({KEY}, set())
     assert (ours.is_open, theirs.is_open) == (True, False)
+
+
+async def test_in_the_end_what_is_owed_is_waited_for(ours: Gateway, theirs: Gateway) -> None:
+    await theirs.ring()
+    ours.turns.owe(T)
+    assert not await ours.turns.end()
+    await theirs.turns.end()
+    assert await ours.turns.end()
+    assert ours.done == [("carry", True)]
 
 
 async def test_in_the_end_everything_is_carried_and_given_back(ours: Gateway, theirs: Gateway) -> None:
