@@ -94,7 +94,7 @@ class Room:
 def test_none_of_a_gateway_s_writes_is_lost_at_full_speed(
     sessions: Path, directory: int, count: Callable[[int, int], int]
 ) -> None:
-    rounds = count(150, 5000)
+    rounds = count(150, 1500)
     room = Room(directory)
     room.place()
     with subprocess.Popen([sys.executable, "-c", WRITER, str(sessions), str(rounds)], stdout=subprocess.PIPE) as writer:

@@ -105,7 +105,7 @@ def _schedules(steps: int, most: int) -> Iterator[tuple[int, ...]]:
 def test_a_gateway_that_writes_at_any_step_loses_nothing(
     fresh: Callable[[], Path], starts: bool, count: Callable[[int, int], int]
 ) -> None:
-    kinds, most, times = set(), 0, count(2, 4)
+    kinds, most, times = set(), 0, count(2, 3)
     for writes in _schedules(16, times):
         trial = Trial(fresh(), starts)
         outcome = trial.place(writes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,19 @@ def test_damage_loses_what_is_behind_it_and_nothing_else(tmp_path: Path, directo
     assert Ancestors.load(directory).state() == (states[whole - 1] if whole else {})
 
 
+def test_what_was_behind_damage_never_comes_back(tmp_path: Path, directory: int) -> None:
+    kept, path = Ancestors.load(directory), tmp_path / NAME
+    # All records but the first are of one length, so that an old one might follow a new one without a gap.
+    values = [b"<%03d>" % number for number in range(100) if len(str(zlib.crc32(b"<%03d>" % number))) == 10]
+    for value in values[:4]:
+        kept.save({"m.1": {"a": value}})
+    path.write_bytes(path.read_bytes().replace(values[2], b"<xxx>"))
+    found = Ancestors.load(directory)
+    assert found.state() == {"m.1": {"a": values[1]}}
+    found.save({"m.1": {"a": values[5]}})
+    assert Ancestors.load(directory).state() == {"m.1": {"a": values[5]}}
+
+
 def test_sheets_come_the_oldest_first_after_a_restart(directory: int) -> None:
     kept, sheets = Ancestors.load(directory), {}
     for number in range(5):
@@ -115,9 +129,12 @@ def test_a_save_costs_what_changed_and_entries_are_kept_once(
     assert len({id(found[f"m.{number}"]["agent:main:1"]) for number in range(20)}) == 1
 
 
-def test_a_full_disk_loses_nothing_that_was_kept(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_loses_nothing_that_was_kept(
+    tmp_path: Path, directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = Ancestors.load(directory)
     kept.save({"m.0": {"a": b"1"}})
+    size = (tmp_path / NAME).stat().st_size
 
     def full(record: object) -> Iterator[bytes]:
         yield b'{"maps": [["m.1", null, [["a", 1'
@@ -126,6 +143,7 @@ def test_a_full_disk_loses_nothing_that_was_kept(directory: int, monkeypatch: py
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
         patch.setattr(ancestors._Record, "encoded", full)
         kept.save({"m.1": {"a": b"2"}})
+    assert (tmp_path / NAME).stat().st_size == size
     assert kept.state() == Ancestors.load(directory).state() == {"m.0": {"a": b"1"}}
     kept.save({"m.0": {"a": b"1"}, "m.2": {"a": b"3"}})
     assert Ancestors.load(directory).state() == {"m.0": {"a": b"1"}, "m.2": {"a": b"3"}}
