@@ -70,6 +70,7 @@ class Told:
 
     count: int = 0
     stamps: dict[str, int] = field(default_factory=dict)
+    running: bool = False
     deleted: bool = False
     """By anybody."""
     buried: bool = False
@@ -111,6 +112,8 @@ class World:
         self.told = {key: Told() for key in SHARED}
         self.now = 10
         self.owners: dict[str, int] = {}
+        self.sessions: dict[str, set[tuple[str, int]]] = {}
+        """Who wrote what in each session of the contested key."""
         self.doubts = False
         """Whether an answer was lost."""
         self.forgot = False
@@ -142,7 +145,8 @@ class World:
         elif key not in entries:
             return
         elif operation == "update":
-            self._update(pod, key, entries)
+            # Who does not run it may still write what runs write.
+            self._update(pod, key, entries, totalTokens=self.now)
         elif operation == "delete" and key not in SHARED:
             self._delete(pod, key, entries)
         elif operation == "reset" and key == CONTESTED:
@@ -152,7 +156,9 @@ class World:
 
     def _create(self, pod: Pod, key: str, entries: dict[str, bytes]) -> None:
         now = self.tick()
-        if key != CONTESTED:
+        if key == CONTESTED:
+            self.sessions[f"{pod.index}-{now}"] = {(pod.name, now)}
+        else:
             self.told[key] = Told(count=1, stamps={pod.name: now})
         entries[key] = entry(
             sessionId=f"{pod.index}-{now}", sessionStartedAt=now, updatedAt=now, compactionCount=1, **{pod.name: now}
@@ -162,7 +168,9 @@ class World:
         now, had = self.tick(), fields_of(entries[key])
         fields = {**had, "updatedAt": now, "compactionCount": had.get("compactionCount", 0) + 1, pod.name: now, **more}
         entries[key] = entry(**{name: value for name, value in fields.items() if value is not None})
-        if key in self.told:
+        if key == CONTESTED:
+            self.sessions[had["sessionId"]].add((pod.name, now))
+        elif key in self.told:
             told = self.told[key]
             told.count, told.buried = told.count + 1, False
             told.stamps[pod.name] = now
@@ -178,6 +186,7 @@ class World:
             told.either = told.either or not is_based
 
     def _run(self, pod: Pod, operation: str, key: str, entries: dict[str, bytes]) -> None:
+        self.told[key].running = operation == "run"
         if operation == "run":
             self._update(pod, key, entries, status="running", startedAt=self.now, endedAt=None)
         else:
@@ -269,11 +278,20 @@ class World:
         if not pod.is_read:
             pod.desk.withdrawn(placement)
             return
+        self._check_own(pod, placement.entries)
         pod.file = File(placement.marker, placement.entries)
         if is_told:
             pod.desk.placed(placement)
         else:
             self.crash(pod)
+
+    def _check_own(self, pod: Pod, entries: Entries) -> None:
+        """A gateway never misses what it wrote itself."""
+        for key, raw in pod.file.entries.items() if pod.file else ():
+            if key in self.told and not self.told[key].deleted and not self.forgot:
+                assert key in entries, "a gateway's own session is taken away"
+                had, has = fields_of(raw), fields_of(entries[key])
+                assert had.get(pod.name, 0) <= has.get(pod.name, 0), "a gateway's own change is taken away"
 
     def collide(self, pod: Pod, operation: str, key: str, *, peeks: bool, dies: bool) -> None:
         """Put a sheet in place where the gateway comes between: its own comes back, and goes in place again.
@@ -367,8 +385,14 @@ class World:
             assert pod.file is not None
             assert {*pod.file.entries} == {*live}
             for key, raw in live.items():
-                shown = raw if self.owners.get(key) == pod.index else merge.masked(raw)
+                is_owner = self.owners.get(key) == pod.index
+                shown = raw if is_owner else merge.masked(raw)
                 assert merge.same(pod.file.entries[key], shown), (key, pod.index, pod.file.entries[key], shown)
+                assert is_owner or b'"running"' not in shown, "a session is shown running where it does not run"
+        if CONTESTED in live:
+            mixed = fields_of(live[CONTESTED])
+            stamps = {(name, stamp) for name, stamp in mixed.items() if name.startswith("by_")}
+            assert stamps <= self.sessions[mixed["sessionId"]], "two sessions are mixed"
         for key, told in self.told.items():
             self._check_key(told, live.get(key))
 
@@ -382,6 +406,7 @@ class World:
             assert not missing, f"changes are lost: {missing} of {fields}"
         if not told.deleted and not self.forgot and raw is not None:
             assert fields_of(raw).get("compactionCount", 0) == told.count
+            assert (fields_of(raw).get("status") == "running") == told.running
 
 
 def _seed(key: str) -> bytes:

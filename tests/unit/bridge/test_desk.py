@@ -166,6 +166,31 @@ def test_a_sheet_that_nobody_knows_deletes_nothing_and_what_it_has_unchanged_is_
     assert desk.placement() == Placement("b.1.2", {"k": B, "n": C, "l": A})
 
 
+@pytest.mark.parametrize(
+    ("came_back", "in_place", "want"),
+    [
+        pytest.param({"k": B}, {}, B, id="changed, then deleted by who had not seen that"),
+        pytest.param({}, {"k": B}, B, id="deleted, then changed by who had not seen that"),
+        pytest.param(
+            {"k": entry(sessionId="s", updatedAt=1, field=1, one=1)},
+            {"k": entry(sessionId="s", updatedAt=1, field=1, two=1)},
+            entry(sessionId="s", updatedAt=1, field=1, one=1, two=1),
+            id="changed, then changed by who had not seen that",
+        ),
+    ],
+)
+def test_a_sheet_that_came_back_is_merged_with_the_one_that_is_in_place(
+    came_back: Mapping[str, bytes], in_place: Mapping[str, bytes], want: bytes
+) -> None:
+    desk, first = begun({"k": Held(1, A)})
+    second = desk.placement(refresh=True)
+    assert second is not None
+    desk.read(first.marker, came_back)
+    desk.read(second.marker, in_place)
+    [push] = desk.pushes()
+    assert (push.want, push.expected) == (want, 1)
+
+
 def test_without_a_sheet_nothing_is_inferred_and_all_is_placed() -> None:
     desk, _ = begun({"k": Held(1, A)})
     desk.gone()
