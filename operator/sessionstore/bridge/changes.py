@@ -96,12 +96,14 @@ class Sent:
     again: bool
     is_doubtful: bool = False
 
-    def may_wait(self, held: Held) -> bool:
+    def may_come(self, held: Held) -> bool:
         """Return whether nothing is known of it: the store is as it was. Then the same may be asked for once more."""
-        return held.revision <= self.revision
+        return held.revision == self.revision
 
     def was_done(self, held: Held) -> bool:
-        """Return whether what the store has now, later than it was, tells that this has been done."""
+        """Return whether what the store has now tells that this has been done, and is there still."""
+        if held.revision <= self.revision:
+            return False
         if held.revision == self.revision + 1:
             return same_or_absent(held.raw, self.push.want)
         if held.raw is None or self.push.mine is None:

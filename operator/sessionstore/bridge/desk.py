@@ -62,6 +62,9 @@ class Desk:
         before = self._view.get(key)
         if before is None or held.revision > before.revision:
             self._hold(key, held)
+            if key in self._kept.sent and held.revision < self._kept.sent[key].revision:
+                # The store went back, and may come to that revision again with something else.
+                del self._kept.sent[key]
             if before is None and (held == NEVER or held.revision < self._kept.revisions.get(key, 0)):
                 self._gone_back.add(key)
                 self._restore(self.sheet)
@@ -188,9 +191,11 @@ class Desk:
         """Give the store again what it had before this desk began; who told of that is gone, but the sheet has it."""
         for key in [key for key in self._gone_back if key in had]:
             self._gone_back.discard(key)
-            raw = self._view[key].raw
-            if key not in self._kept.changes and not (raw is not None and is_shown(raw, had[key])):
-                self._bring_back(key, Change(raw, had[key], again=True))
+            raw, change = self._view[key].raw, self._kept.changes.get(key)
+            known = change.ancestor if change is not None else had[key]
+            if known is not None and not (raw is not None and is_shown(raw, known)):
+                # The gateway may not have seen yet what the store had beside its own, so neither follows from the other.
+                self._bring_back(key, Change(None, known, again=True))
 
     def _bring_back(self, key: str, change: Change) -> None:
         earlier = self._kept.returns.get(key)
@@ -255,7 +260,7 @@ class Desk:
         kept, held = self._kept, self._view.get(key, NEVER)
         sent = kept.sent.get(key)
         if sent is not None:
-            if sent.may_wait(held):
+            if sent.may_come(held):
                 kept.sent[key] = replace(sent, is_doubtful=True)
                 return sent.push
             self._settle(kept.sent.pop(key), doubtful=True)

@@ -417,5 +417,19 @@ def test_what_was_confirmed_before_a_restart_is_brought_back_after_it() -> None:
     after = Desk("b.2", desk.state())
     after.told("k", Held(1, A))
     after.read(placement.marker, {"k": B})
-    assert after.pushes() == [Push("k", A, B, B, 1)]
+    assert after.pushes() == [Push("k", None, B, B, 1)]
     assert after.placement() is None
+
+
+def test_a_push_that_was_not_answered_by_a_store_that_lost_what_it_was_based_on_is_made_anew() -> None:
+    desk, push = unanswered()
+    desk.read("b.1.1", {"k": COUNTED[6]})
+    after = Desk("b.2", desk.state())
+    after.read("b.1.1", {"k": COUNTED[6]})
+    after.told("k", Held(0, None))
+    [first] = after.pushes()
+    assert (first.want, first.expected) == (COUNTED[5], 0)
+    after.pushed(first, Held(1, COUNTED[5]))
+    [second] = after.pushes()
+    assert (second.want, second.expected) == (COUNTED[6], 1)
+    assert push.expected == 1

@@ -14,7 +14,7 @@ from tests.conftest import LONG
 from tests.unit.bridge.gateways import CONTESTED, SHARED, Pod, World
 
 PODS = st.integers(0, 2)
-KEYS = st.sampled_from([*SHARED, SHARED[0], CONTESTED, "own-0", "own-1", "own-2"])
+KEYS = st.sampled_from([*SHARED, SHARED[0], SHARED[0], CONTESTED, "own-0", "own-1", "own-2"])
 OPERATIONS = st.sampled_from(["update", "update", "update", "create", "create", "delete", "reset", "run", "end"])
 
 
@@ -84,6 +84,16 @@ class Bridges(RuleBasedStateMachine):
     @rule(index=PODS, is_told=st.booleans())
     def place(self, index: int, is_told: bool) -> None:
         self.world.place(self.pod(index), is_told=is_told)
+
+    @rule(index=PODS, operation=OPERATIONS, key=KEYS)
+    def work(self, index: int, operation: str, key: str) -> None:
+        pod = self.pod(index)
+        self.world.work(pod, operation, self.choose(pod, operation, key))
+
+    @rule(index=PODS)
+    def push_and_crash(self, index: int) -> None:
+        self.world.push(self.pod(index))
+        self.world.crash(self.pod(index))
 
     @rule(index=PODS)
     def bring_up_to_date(self, index: int) -> None:
