@@ -209,6 +209,14 @@ def test_what_is_left_over_comes_oldest_first_and_only_whole(sessions: Path, dir
     assert list(sessions.iterdir()) == []
 
 
+def test_a_left_over_that_is_newer_than_the_sheet_is_put_in_place(sessions: Path, directory: int) -> None:
+    for name, time_ns in ((".sessionstore-bridge-sheet-b", 3), (INDEX, 2), (".sessionstore-bridge-sheet-a", 4)):
+        (sessions / name).write_text(str(time_ns))
+        os.utime(sessions / name, ns=(time_ns, time_ns))
+    found = left_over(directory)
+    assert [(sessions / name).read_text() for name in [*found, INDEX]] == ["2", "3", "4"]
+
+
 def _seen(directory: int) -> sheet.Mark:
     found = sheet.read(directory, AGENT, {})
     assert found is not None

@@ -140,8 +140,12 @@ def test_a_bridge_that_is_killed_at_any_step_loses_nothing(
                 trial.close()
                 break
             kills += 1
-            found = {(trial.directory / name).read_bytes() for name in left_over(trial.fd)} | {trial.sheet}
+            names = left_over(trial.fd)
+            found = {(trial.directory / name).read_bytes() for name in names} | {trial.sheet}
             assert must_be_there <= found
+            # In the order in which they are to be read: the newest of all is in place.
+            times = [(trial.directory / name).stat().st_mtime_ns for name in [*names, INDEX]]
+            assert times == sorted(times)
             # Of ours only what is whole is given; what is not is cleaned away.
             assert found <= {OURS, *(b"theirs %d" % number for number in range(16))}
             assert trial.kept() == found

@@ -78,13 +78,19 @@ def place(directory: int, text: Iterable[bytes], seen: Mark | None) -> Placed | 
 def left_over(directory: int) -> list[str]:
     """Return the names of sheets that a bridge left that died between an exchange and `forget`, oldest first.
 
-    Order them with the sheet itself by their marks' `modified_ns`: one of them may be the newer. Some may be what is in
-    place, or was never put there. What is not even whole is removed.
+    Read them, then the sheet, as after a placement: where one of them was the newest it is put in place here. Some may
+    be what is in place, too, or was never put there. What is not even whole is removed.
     """
     names = os.listdir(directory)
     forget(directory, [name for name in names if name.startswith(_UNFINISHED)])
-    marks = {name: look(directory, name) for name in names if name.startswith(_ASIDE)}
-    return sorted((name for name, mark in marks.items() if mark), key=lambda name: _age(marks[name], name))
+    aside = [name for name in names if name.startswith(_ASIDE)]
+    while aside:
+        aside.sort(key=lambda name: (_modified_ns(directory, name), name))
+        sheet = look(directory)
+        if sheet is None or _modified_ns(directory, aside[-1]) <= sheet.modified_ns:
+            break
+        _put(directory, aside[-1], fresh=False)
+    return aside
 
 
 def forget(directory: int, names: Iterable[str]) -> None:
@@ -154,5 +160,6 @@ def _put_back(directory: int, aside: str, known: set[Mark]) -> list[str]:
     return kept
 
 
-def _age(mark: Mark | None, name: str) -> tuple[int, str]:
-    return mark.modified_ns if mark else 0, name
+def _modified_ns(directory: int, name: str) -> int:
+    mark = look(directory, name)
+    return mark.modified_ns if mark else 0
