@@ -194,7 +194,7 @@ class Desk:
             raw, change = self._view[key].raw, self._kept.changes.get(key)
             known = change.ancestor if change is not None else had[key]
             if known is not None and not (raw is not None and is_shown(raw, known)):
-                # The gateway may not have seen yet what the store had beside its own, so neither follows from the other.
+                # The gateway may not have seen yet what the store had beside its own: neither follows from the other.
                 self._bring_back(key, Change(None, known, again=True))
 
     def _bring_back(self, key: str, change: Change) -> None:

@@ -336,8 +336,12 @@ class World:
     def forget(self, count: int) -> None:
         """Let the store lose the last writes; what had been asked of it then is not answered.
 
-        All bridges learn of it before the next write: of what is lost and written over, nobody can tell.
+        All bridges learn of it before the next write: of what is lost and written over, nobody can tell. None is
+        down: one that was knows less of what was lost.
         """
+        for pod in self.pods:
+            self.start(pod)
+            self.look_up(pod)
         lost = self.store.past[-count:]
         self.store.past = self.store.past[:-count]
         self.forgot = self.forgot or bool(lost)
@@ -348,8 +352,6 @@ class World:
         for pod in self.pods:
             pod.outbox = []
             self._tell_lost(pod, gone_back)
-            self.start(pod)
-            self.look_up(pod)
             pod.keep()
 
     def _tell_lost(self, pod: Pod, gone_back: Mapping[str, Held]) -> None:
