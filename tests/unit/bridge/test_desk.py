@@ -433,3 +433,13 @@ def test_a_push_that_was_not_answered_by_a_store_that_lost_what_it_was_based_on_
     [second] = after.pushes()
     assert (second.want, second.expected) == (COUNTED[6], 1)
     assert push.expected == 1
+
+
+def test_a_push_is_not_repeated_over_what_brought_a_store_back_to_its_revision() -> None:
+    desk, _ = unanswered()
+    after = Desk("b.2", desk.state())
+    after.told("k", Held(0, None))
+    after.read("b.1.1", {"k": COUNTED[6]})
+    others = entry(sessionId="s", compactionCount=5, by=5, another=1)
+    after.told("k", Held(1, others))
+    assert [push.want for push in after.pushes()] == [entry(sessionId="s", compactionCount=6, by=6, another=1)]

@@ -1,16 +1,17 @@
 """Two and three bridges over one store, in any order, dying at any moment: in the end all have the same, and all of it.
 
-Each rule of the machine does what is atomic in life; `gateways.World` says what has to hold. Taking any one rule out
-of `desk.py`, `changes.py` or `merge.py` makes it fail.
+Each rule of the machine does what is atomic in life; `gateways.World` says what has to hold.
 """
 
 from __future__ import annotations
 
-import hypothesis
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from collections.abc import Callable
 
-from tests.conftest import LONG
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
 from tests.unit.bridge.gateways import CONTESTED, SHARED, Pod, World
 
 PODS = st.integers(0, 2)
@@ -138,13 +139,17 @@ class Forgetting(Bridges):
         self.world.forget(count)
 
 
-SETTINGS = hypothesis.settings(
-    max_examples=3000 if LONG else 150,
-    stateful_step_count=60,
-    deadline=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-TestRemembering = Remembering.TestCase
-TestRemembering.settings = SETTINGS
-TestForgetting = Forgetting.TestCase
-TestForgetting.settings = SETTINGS
+@pytest.fixture
+def histories(count: Callable[[int, int], int]) -> hypothesis.settings:
+    most = count(150, 3000)
+    return hypothesis.settings(
+        max_examples=most, stateful_step_count=60, suppress_health_check=list(hypothesis.HealthCheck)
+    )
+
+
+def test_all_gateways_come_to_have_the_same_and_all_of_it_whatever_happens(histories: hypothesis.settings) -> None:
+    run_state_machine_as_test(Remembering, settings=histories)
+
+
+def test_what_a_store_lost_is_brought_back(histories: hypothesis.settings) -> None:
+    run_state_machine_as_test(Forgetting, settings=histories)
