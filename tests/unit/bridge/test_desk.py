@@ -421,6 +421,15 @@ def test_what_was_confirmed_before_a_restart_is_brought_back_after_it() -> None:
     assert after.placement() is None
 
 
+def test_what_has_to_be_brought_back_is_known_after_a_restart() -> None:
+    desk, placement = begun({"k": Held(3, B)})
+    desk.lost("k", Held(2, A))
+    after = Desk("b.2", desk.state())
+    after.told("k", Held(2, A))
+    after.read(placement.marker, {"k": B})
+    assert after.pushes() == [Push("k", A, B, B, 2)]
+
+
 def test_a_push_that_was_not_answered_by_a_store_that_lost_what_it_was_based_on_is_made_anew() -> None:
     desk, push = unanswered()
     desk.read("b.1.1", {"k": COUNTED[6]})
