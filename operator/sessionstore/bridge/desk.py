@@ -79,7 +79,9 @@ class Desk:
         self._hold(key, held)
         if before.raw is not None and not same_or_absent(before.raw, held.raw):
             self._bring_back(key, Change(held.raw, before.raw, again=True))
-        elif before.revision and held.raw is not None and is_known(key, held.raw, self._kept.sheets.values()):
+            return
+        was_deleted = before.raw is None and before.revision > 0
+        if was_deleted and held.raw is not None and is_known(key, held.raw, self._kept.sheets.values()):
             self._kept.changes.setdefault(key, Change(held.raw, None))
 
     def unknown(self) -> list[str]:

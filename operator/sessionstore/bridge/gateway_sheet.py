@@ -76,7 +76,11 @@ class GatewaySheet:
             return bool(self._damage)
         self.keep()
         text = sheet.text(self._agent, placement.marker, placement.entries, now_ms)
-        placed = exchange.place(self._directory, text, self._mark)
+        try:
+            placed = exchange.place(self._directory, text, self._mark)
+        except OSError:
+            self._unread = exchange.left_over(self._directory)
+            raise
         if isinstance(placed, Placed):
             self._mark = placed.mark
             self._again = [now_s + after_s for after_s in AGAIN_S]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from sessionstore.bridge.turns import Turns
 from sessionstore.bridge.watch import Noticed, Watch, watch
 from sessionstore.openclaw.names import TRANSCRIPT_SUFFIX, FileKind, file_of, kind_of
 from sessionstore.sessions import clock
+from sessionstore.sessions.exceptions import Unavailable
 from sessionstore.sessions.plainfiles import Directory
 from sessionstore.sessions.record import SessionKey
 from sessionstore.sessions.store import Store
@@ -99,6 +100,10 @@ class Room:
         """Take what the store went back to."""
         self._desk.lost(key.key, held_of(seen))
         self._heard(key, seen)
+        named = self._facts.of(key.key).transcript_id
+        if named is not None:
+            self._carrying.due([named])
+            self._owe([named])
 
     def noticed(self, noticed: Noticed) -> None:
         """Take what happened in the directory."""
@@ -127,8 +132,12 @@ class Room:
 
     async def step(self) -> None:
         """Bring both sides together. Raises: Unavailable, OSError: then the next step goes on."""
-        await self._level()
-        await self._turns.step()
+        try:
+            await self._level()
+            await self._turns.step()
+        except Unavailable:
+            self._turns.let_in_alone()
+            raise
         await self._take_archives()
         self._sheet.refresh(self._common.now_s())
 
@@ -189,8 +198,11 @@ class Room:
         named = set(self._facts.transcripts())
         self._turns.know(named | self._coming.keys() | self._brought.keys())
         self._carrying.due(named - before)
-        for transcript_id in named - before - self._stored:
-            # Said before anybody looked: nobody else may have a turn before it has these lines.
+        self._owe(named - before - self._stored)
+
+    def _owe(self, transcript_ids: Iterable[str]) -> None:
+        """Take leases for lines that only this gateway has: nobody else may have a turn before it has them, too."""
+        for transcript_id in transcript_ids:
             if self._plain.stat(file_of(transcript_id)) is not None:
                 self._turns.owe(transcript_id)
 
@@ -269,6 +281,12 @@ class Room:
         """Tell whether the gateway's entry says that a turn runs."""
         key = self._facts.key_of(transcript_id)
         return key is not None and self._facts.of(key).is_running
+
+    def is_private(self, transcript_id: str) -> bool:
+        """Tell whether the store has never had the session, so that no other gateway can know it."""
+        key = self._facts.key_of(transcript_id)
+        has_started = self._resumable is None
+        return has_started and key is not None and not self._desk.revision(key) and transcript_id not in self._stored
 
     async def fetch(self, key: SessionKey, transcript_id: str) -> None:
         """Bring what others said and wrote, now that nobody else does."""

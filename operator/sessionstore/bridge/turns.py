@@ -67,6 +67,9 @@ class Host(Protocol):
     async def fetch(self, key: SessionKey, transcript_id: str) -> None:
         """Bring what others said and wrote, now that nobody else does."""
 
+    def is_private(self, transcript_id: str) -> bool:
+        """Tell whether the store has never had the session, so that no other gateway can know it."""
+
     async def carry(self, key: SessionKey, transcript_id: str, token: int) -> None:
         """Bring to the store what the gateway said and wrote."""
 
@@ -164,6 +167,13 @@ class Turns:
         for transcript_id, turn in tuple(self._ours.items()):
             if self._is_over(transcript_id, turn):
                 await self._close(transcript_id, turn)
+
+    def let_in_alone(self) -> None:
+        """Open the doors, while the store is away, of what no other gateway can know; the leases are taken later."""
+        for transcript_id in [one for one in self._wanted if self._host.is_private(one)]:
+            del self._wanted[transcript_id]
+            self._doors.open(transcript_id)
+            self._ajar.add(transcript_id)
 
     async def renew(self) -> None:
         """Extend the leases that are ours. Raises: Unavailable."""

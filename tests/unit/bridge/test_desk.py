@@ -452,3 +452,9 @@ def test_a_push_is_not_repeated_over_what_brought_a_store_back_to_its_revision()
     others = entry(sessionId="s", compactionCount=5, by=5, another=1)
     after.told("k", Held(1, others))
     assert [push.want for push in after.pushes()] == [entry(sessionId="s", compactionCount=6, by=6, another=1)]
+
+
+def test_what_another_bridge_gave_a_store_again_is_no_deletion_to_repeat() -> None:
+    desk, _ = begun({"k": Held(4, A)})
+    desk.lost("k", Held(1, A))
+    assert (desk.pushes(), desk.placement()) == ([], None)

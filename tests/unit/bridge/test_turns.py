@@ -72,6 +72,7 @@ class Gateway:
     def __init__(self, store: Store, clock: Clock, name: str) -> None:
         self.doors, self.done, self.owned, self.marked = Doors(), [], set[SessionKey](), False
         self.failure: Exception | None = None
+        self.private = False
         self.done: list[tuple[str, bool]] = []
         self.turns = Turns(store, self.doors, self, name, clock)
         self.turns.know([T])
@@ -84,6 +85,9 @@ class Gateway:
 
     async def fetch(self, key: SessionKey, transcript_id: str) -> None:
         self._note("fetch", transcript_id)
+
+    def is_private(self, transcript_id: str) -> bool:
+        return self.private
 
     async def carry(self, key: SessionKey, transcript_id: str, token: int) -> None:
         self._note("carry", transcript_id)
@@ -228,6 +232,21 @@ async def test_a_store_that_is_away_keeps_the_door_shut(ours: Gateway, store: St
     store.is_away = False
     await ours.turns.step()
     assert ours.is_open
+
+
+async def test_a_session_that_nobody_else_can_know_begins_without_a_store(ours: Gateway, store: Store) -> None:
+    store.is_away = True
+    with pytest.raises(Unavailable):
+        await ours.ring()
+    ours.turns.let_in_alone()
+    assert not ours.is_open
+    ours.private = True
+    ours.turns.let_in_alone()
+    assert ours.is_open
+    ours.doors.running.add(T)
+    store.is_away = False
+    await ours.turns.step()
+    assert ours.turns.token(T) is not None
 
 
 async def test_what_cannot_be_fetched_keeps_the_door_shut(ours: Gateway) -> None:
