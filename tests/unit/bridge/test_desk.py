@@ -458,3 +458,44 @@ def test_what_another_bridge_gave_a_store_again_is_no_deletion_to_repeat() -> No
     desk, _ = begun({"k": Held(4, A)})
     desk.lost("k", Held(1, A))
     assert (desk.pushes(), desk.placement()) == ([], None)
+
+
+def test_a_sheet_without_a_marker_is_given_one() -> None:
+    desk, _ = begun({"k": Held(1, A)})
+    desk.read(None, {"k": A})
+    assert desk.placement() == Placement("b.1.2", {"k": A})
+
+
+def test_what_an_old_sheet_has_as_it_was_does_not_come_back() -> None:
+    old, new = entry(sessionId="s", updatedAt=1, gone=1), entry(sessionId="s", updatedAt=2)
+    desk, _ = begun({"k": Held(1, old)})
+    desk.told("k", Held(2, new))
+    desk.read(None, {"k": old})
+    assert desk.pushes() == []
+
+
+def test_what_was_changed_and_put_back_is_no_change() -> None:
+    desk, placement = begun({"k": Held(1, A)})
+    desk.read(placement.marker, {"k": B})
+    desk.read(placement.marker, {"k": A})
+    desk.told("k", Held(2, None))
+    assert (desk.pushes(), desk.placement()) == ([], Placement("b.1.2", {}))
+
+
+def test_what_was_pushed_before_a_restart_and_deleted_since_is_asked_for() -> None:
+    desk, placement = begun({"k": Held(1, A)})
+    desk.read(placement.marker, {"k": B, "n": A})
+    assert len(desk.pushes()) == 2
+    after = Desk("b.2", desk.state())
+    after.gone()
+    assert (sorted(after.unknown()), after.pushes()) == (["k", "n"], [])
+    after.told("k", Held(3, None))
+    after.told("n", Held(2, None))
+    assert after.pushes() == []
+
+
+def test_an_answer_from_before_a_store_went_back_is_ignored() -> None:
+    desk, push = unanswered()
+    desk.lost("k", Held(0, None))
+    desk.pushed(push, Held(2, COUNTED[6]))
+    assert [(again.want, again.expected) for again in desk.pushes()] == [(COUNTED[5], 0)]
