@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -376,3 +377,21 @@ async def test_many_pieces_are_one_transcript(a: Side, b: Side, store: Store, mo
     assert await a.push() is Carried.SAME
     assert await b.carry() is Carried.SAME
     assert a.lines[1:] == b.lines[1:] == (await stored(store))[1:]
+
+
+async def test_as_many_other_lines_in_a_store_that_went_back_are_not_the_same(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.set(KEY, ENTRY)
+    before = copy.deepcopy((store._kept.records, store._kept.lines))
+    with Side.opened(tmp_path, "a", store) as a, Side.opened(tmp_path, "b", store) as b:
+        a.say(header("/a"), message("1"))
+        assert await a.push() is Carried.SAME
+        store._kept.records, store._kept.lines = before
+        b.say(header("/b"), message("2"))
+        assert await b.push() is Carried.SAME
+
+        assert await a.push() is Carried.SAME
+
+        assert ids(await stored(store)) == ids(a.lines) == ["2", "1"]
+        assert await b.carry() is Carried.SAME
+        assert ids(b.lines) == ["2", "1"]

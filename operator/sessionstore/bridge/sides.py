@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sessionstore.bridge import row, stored_lines
 from sessionstore.bridge.agreements import is_kept
-from sessionstore.bridge.lines import Agreed, Outcome, Walk, compare
+from sessionstore.bridge.lines import Agreed, Outcome, Walk, compare, is_header, with_feeds
 from sessionstore.bridge.stored_lines import Pieces, ReadSlice
 from sessionstore.bridge.transcript_file import State, TranscriptFile
 from sessionstore.sessions.record import SessionKey, Transcript, TranscriptHead
@@ -43,22 +43,43 @@ class Look:
     outcome: Outcome
 
 
+def start_of(agreed: Agreed | None) -> int:
+    """Return from which line on the store is read: one that is agreed comes along, to see that it is the same."""
+    return max(agreed.lines - 1, 0) if agreed else 0
+
+
 async def look(task: Task, file: TranscriptFile, agreed: Agreed | None, first: Transcript) -> Look:
     """Compare both sides, from where they are as agreed, or from the beginning. Changes nothing.
 
     Args:
-        first: some lines of the store's from where both are as agreed, and its head.
+        first: some lines of the store's from `start_of(agreed)` on, and its head.
     Raises: Moved.
     """
     state, head = file.state(), first.head
+    if agreed is not None and not _is_agreed(agreed, first):
+        agreed = None
     kept = agreed is not None and is_kept(file, state.whole, agreed)
     start = _start(agreed if kept else None, head)
     theirs = task.pieces(head, start.lines)
-    if first.lines and first.start == start.lines:
-        theirs = row.joined(row.own([first.lines]), task.pieces(head, start.lines + len(first.lines)))
+    known = first.lines[start.lines - first.start :]
+    if first.start <= start.lines and known:
+        theirs = row.joined(row.own([known]), task.pieces(head, start.lines + len(known)))
     walk = await stored_lines.walked(file.pieces(start.size, state.whole), theirs, start)
     base = Agreed(head.generation, walk.lines, walk.size, file.tail(walk.size))
     return Look(head, state, base, compare(walk, agreed, head.generation, is_kept=kept))
+
+
+def _is_agreed(agreed: Agreed, first: Transcript) -> bool:
+    """Return whether the store still has what was agreed, as far as the last of these lines can tell.
+
+    A store that lost what it had confirmed, and was written to since, may have as many lines of the same generation.
+    """
+    if first.head.generation != agreed.generation or first.head.lines < agreed.lines or not agreed.lines:
+        # The numbers tell.
+        return True
+    line = with_feeds(first.lines[:1])
+    has_own_header = agreed.lines == 1 and is_header(line)
+    return has_own_header or (line != b"" and line.endswith(agreed.tail[-len(line) :]))
 
 
 def _start(agreed: Agreed | None, head: TranscriptHead) -> Walk:

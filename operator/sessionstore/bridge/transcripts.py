@@ -104,7 +104,7 @@ class Transcripts:
     async def _step(self, task: Task) -> Carried | None:
         """Look at both sides and do one thing; None where they have to be looked at again."""
         agreed = self.agreements.of(task.key.key, task.transcript_id)
-        start = agreed.lines if agreed else 0
+        start = sides.start_of(agreed)
         first = await self._store.read(task.key, start, start + stored_lines.FIRST_LINES)
         if first is None or first.head.id != task.transcript_id:
             return Carried.ABSENT
