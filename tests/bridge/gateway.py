@@ -40,6 +40,13 @@ class Gateway:
         self._set(key, status="done", endedAt=_now_ms())
         return [line["text"] for line in before if line["type"] == "message"]
 
+    def break_off(self, key: str, text: str) -> None:
+        """Say something in a turn that never ends: its lock stays, and its entry is running."""
+        session_id = self._session_id(key)
+        _take(self.pod.sessions / f"{session_id}.jsonl.lock")
+        self._set(key, status="running", startedAt=_now_ms())
+        self._append(session_id, self.lines(session_id), text)
+
     def forget(self, key: str) -> None:
         """Delete a session: its entry goes, its transcript becomes an archive."""
         session_id = self.session_id(key)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sessionstore.sessions import iterate, open_store
+from sessionstore.sessions import SessionKey, iterate, open_store
 
 AGENT = "main"
 MARKER = "agent:main:cron:sessionstore-bridge:run:marker"
@@ -30,10 +30,11 @@ class Pod:
     url: str
     bridge: subprocess.Popen[bytes] | None = None
     kills: int = field(default=0)
+    agent: str = AGENT
 
     @property
     def sessions(self) -> Path:
-        return self.state / "agents" / AGENT / "sessions"
+        return self.state / "agents" / self.agent / "sessions"
 
     @property
     def sheet(self) -> Path:
@@ -111,13 +112,25 @@ def wait_until(holds: Callable[[], bool], *pods: Pod) -> None:
         time.sleep(0.05)
 
 
-def stored(url: str) -> Entries:
-    """Return what the store has of the agent."""
+def stored(url: str, agent: str = AGENT) -> Entries:
+    """Return what the store has of an agent."""
 
     async def read() -> Entries:
         async with open_store(url) as store:
-            keys = [info.key async for info in iterate(store, agent=AGENT)]
+            keys = [info.key async for info in iterate(store, agent=agent)]
             return {one.key.key: json.loads(one.entry.raw) for one in await store.get_many(keys) if one is not None}
+
+    return asyncio.run(read())
+
+
+def stored_texts(url: str, key: SessionKey) -> list[str]:
+    """Return what was said in a session, as the store has it."""
+
+    async def read() -> list[str]:
+        async with open_store(url) as store:
+            transcript = await store.read(key)
+            lines = map(json.loads, transcript.lines if transcript else ())
+            return [line["text"] for line in lines if line["type"] == "message"]
 
     return asyncio.run(read())
 

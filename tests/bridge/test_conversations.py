@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sessionstore.sessions import SessionKey
 from tests.bridge import pods
 from tests.bridge.gateway import Gateway
 from tests.bridge.pods import Pod
@@ -85,3 +87,25 @@ def test_what_was_said_is_in_the_store_when_a_bridge_was_told_to_end(running: li
     running[0].stop()
     pods.wait_until(lambda: knows(second), *running)
     assert second.say(KEY, "two") == ["one", "answer to one"]
+
+
+def test_a_turn_that_goes_on_when_a_bridge_is_told_to_end_is_in_the_store_as_far_as_it_came(
+    running: list[Pod], url: str
+) -> None:
+    first = Gateway(running[0])
+    first.say(KEY, "one")
+    first.break_off(KEY, "two")
+    running[0].stop()
+    assert pods.stored_texts(url, SessionKey(pods.AGENT, KEY)) == ["one", "answer to one", "two", "answer to two"]
+    assert pods.stored(url)[KEY]["status"] == "running"
+
+
+def test_an_agent_that_came_just_before_the_end_is_in_the_store(running: list[Pod], url: str) -> None:
+    other = Gateway(replace(running[0], agent="other"))
+    key = "agent:other:main"
+    other.pod.sessions.mkdir(parents=True)
+    other.pod.sheet.write_text("{}")
+    other.say(key, "one")
+    running[0].stop()
+    assert pods.stored_texts(url, SessionKey("other", key)) == ["one", "answer to one"]
+    assert pods.stored(url, "other")[key]["status"] == "done"

@@ -53,6 +53,7 @@ class Bridge:
         self._rooms: dict[str, Room] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: list[asyncio.Task[None]] = []
         self._failing = ""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -85,7 +86,7 @@ class Bridge:
         room = self._rooms.get(agent)
         if room is None:
             room = self._rooms[agent] = Room(self._common, agent, self._agents / agent / "sessions")
-            self._keep(self._notice(room), f"watch {agent}")
+            self._watching.append(self._keep(self._notice(room), f"watch {agent}"))
         return room
 
     def _find_rooms(self) -> None:
@@ -147,7 +148,12 @@ class Bridge:
 
     async def _end(self) -> None:
         """Leave everything in the store, as long as whoever ends us lets us try."""
-        for room in self._rooms.values():
+        self._find_rooms()
+        # From now on rooms look for themselves, so that nothing is on its way when they have ended.
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        for room in tuple(self._rooms.values()):
             await self._insist(room.end)
 
     # -- what goes wrong ------------------------------------------------------------------------
@@ -177,10 +183,11 @@ class Bridge:
             self._failing = text
             _log.warning("%s", text)
 
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

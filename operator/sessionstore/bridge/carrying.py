@@ -59,6 +59,10 @@ class Carrying:
         """Look at these in the next step."""
         self._due.update(dict.fromkeys(transcript_ids, 0.0))
 
+    def hurry(self) -> None:
+        """Look at what must wait in the next step, too."""
+        self.due(tuple(self._due))
+
     def is_due(self) -> bool:
         """Tell whether something can be done now."""
         now = self._clock()

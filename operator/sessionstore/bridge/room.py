@@ -161,8 +161,16 @@ class Room:
         return self._turns.is_busy() or self._carrying.is_waiting()
 
     async def end(self) -> None:
-        """Leave everything in the store, and give all leases back. Raises: Unavailable, OSError."""
+        """Leave everything in the store, and give all leases back. Nobody else may wait for `watch` meanwhile.
+
+        Raises: Unavailable, OSError: then it is to be called again.
+        """
         while True:
+            self.refresh_doors()
+            self.noticed(await self.watch.wait(0.0))
+            await self._level()
+            # What had to wait for its entry needs not wait now.
+            self._carrying.hurry()
             await self._level()
             if await self._turns.end():
                 return

@@ -190,7 +190,7 @@ class Turns:
     async def end(self) -> bool:
         """Carry everything that is ours, and give it back unless the gateway is inside still.
 
-        Returns: whether that is all; False where another gateway's turn has to be waited for.
+        Returns: whether that is all; False where another gateway's turn has to be waited for, or a lease was lost.
         Raises: Unavailable.
         """
         await self._take_owed()
@@ -198,8 +198,8 @@ class Turns:
             if self._doors.plant(transcript_id):
                 await self._close(transcript_id, turn)
             else:
-                await self._host.carry(turn.key, transcript_id, turn.lease.token)
-        return not self._owed
+                await self._carry(transcript_id, turn)
+        return not self._owed and not self._ajar
 
     async def _take_owed(self) -> None:
         for transcript_id in tuple(self._owed):
@@ -216,8 +216,15 @@ class Turns:
 
     async def _shut(self, transcript_id: str) -> None:
         """Shut a door where the gateway was inside already: what it does there has to be fenced."""
-        if transcript_id in self._ours or self._doors.plant(transcript_id) or await self._take(transcript_id, UNUSED_S):
+        if transcript_id in self._ours or await self._is_shut(transcript_id):
             self._ajar.discard(transcript_id)
+
+    async def _is_shut(self, transcript_id: str) -> bool:
+        if self._doors.plant(transcript_id):
+            # It came out meanwhile, and what it said is in the file alone.
+            self.owe(transcript_id)
+            return True
+        return await self._take(transcript_id, UNUSED_S)
 
     async def _let_in(self, transcript_id: str) -> None:
         key = self._host.key_of(transcript_id)
@@ -261,14 +268,19 @@ class Turns:
         if transcript_id in self._known and not self._doors.plant(transcript_id):
             turn.last = self._clock()
             return
+        if await self._carry(transcript_id, turn):
+            await self._store.release_lease(turn.lease)
+            self._drop(transcript_id)
+            self._given_back[transcript_id] = self._clock() + COURTESY_S
+
+    async def _carry(self, transcript_id: str, turn: _Turn) -> bool:
+        """Bring what was said to the store; False where the lease is not ours any more."""
         try:
             await self._host.carry(turn.key, transcript_id, turn.lease.token)
-            await self._store.release_lease(turn.lease)
         except LeaseLost:
             self._lose(transcript_id)
-            return
-        self._drop(transcript_id)
-        self._given_back[transcript_id] = self._clock() + COURTESY_S
+            return False
+        return True
 
     async def _renew(self, transcript_id: str, turn: _Turn) -> None:
         asked = self._clock()

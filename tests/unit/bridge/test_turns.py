@@ -219,6 +219,20 @@ async def test_a_gateway_that_is_inside_already_gets_the_lease(store: Store, clo
     assert gateway.doors.planted == set()
 
 
+async def test_what_a_gateway_said_that_came_out_before_the_lease_was_asked_for_is_carried(
+    store: Store, clock: Clock
+) -> None:
+    gateway = Gateway(store, clock, "ours")
+    gateway.turns.know([])
+    gateway.doors.running.add(T)
+    gateway.turns.know([T])
+    gateway.doors.running.clear()
+    await gateway.turns.adopt()
+    assert gateway.turns.token(T) is not None
+    assert await gateway.turns.end()
+    assert gateway.done == [("carry", True)]
+
+
 async def test_the_door_of_a_session_that_is_gone_is_taken_away(ours: Gateway) -> None:
     ours.turns.know([])
     assert ours.doors.planted == set()
@@ -344,6 +358,29 @@ async def test_in_the_end_what_is_owed_is_waited_for(ours: Gateway, theirs: Gate
     await theirs.turns.end()
     assert await ours.turns.end()
     assert ours.done == [("carry", True)]
+
+
+@pytest.mark.parametrize("is_inside", [False, True])
+async def test_in_the_end_what_was_said_under_a_lost_lease_is_carried_under_another(
+    ours: Gateway, is_inside: bool
+) -> None:
+    await ours.ring()
+    ours.doors.running |= {T} if is_inside else set()
+    ours.failure = LeaseLost("lost")
+    assert not await ours.turns.end()
+    ours.failure = None
+    await ours.turns.adopt()
+    assert await ours.turns.end()
+    assert ours.done[-1] == ("carry", not is_inside)
+
+
+async def test_in_the_end_a_turn_that_goes_on_is_carried_and_keeps_its_lease(ours: Gateway, theirs: Gateway) -> None:
+    await ours.ring()
+    ours.doors.running.add(T)
+    assert await ours.turns.end()
+    assert ours.done[-1] == ("carry", False)
+    await theirs.ring()
+    assert not theirs.is_open
 
 
 async def test_in_the_end_everything_is_carried_and_given_back(ours: Gateway, theirs: Gateway) -> None:
