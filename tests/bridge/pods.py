@@ -72,8 +72,8 @@ class Pod:
         return entries
 
     def is_ready(self) -> bool:
-        """Tell whether a bridge has placed a sheet."""
-        return self.sheet.exists() and MARKER.encode() in self.sheet.read_bytes()
+        """Tell whether a bridge has said so: a gateway begins then, and not when there is a sheet already."""
+        return "ready" in self.told().splitlines()
 
     def told(self) -> str:
         return self.log.read_text(errors="replace")
@@ -86,7 +86,7 @@ class Pod:
 
 @contextmanager
 def running(root: Path, names: str, url: str) -> Iterator[list[Pod]]:
-    """Run a pod for each letter, with a bridge that has placed its first sheet, until the end of the block."""
+    """Run a pod for each letter, with a bridge that is ready, until the end of the block."""
     pods = [Pod(name, root / name, url) for name in names]
     try:
         for pod in pods:
