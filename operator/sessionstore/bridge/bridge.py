@@ -55,15 +55,23 @@ class Bridge:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: list[asyncio.Task[None]] = []
         self._failing = ""
+        self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; then leave everything in the store."""
+        """Work until `stop` is set; then leave everything in the store.
+
+        What one task fails with, other than by a store that is away, ends all: a bridge that only seems to work would
+        leave its gateway alone without a word.
+        """
         self._find_rooms()
         work = asyncio.create_task(self._work(), name="work")
         self._keep(self._refresh(), "doors")
         stopping = asyncio.create_task(stop.wait(), name="stop")
+        ends: list[asyncio.Future[Any]] = [work, stopping, self._fault]
         try:
-            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._fault.done():
+                self._fault.result()
             await _cancelled(work)
             await self._end()
         finally:
@@ -186,8 +194,14 @@ class Bridge:
     def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._fault.done():
+            self._fault.set_exception(error)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
