@@ -11,7 +11,7 @@ from sessionstore.cli.main import COMMANDS, main
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
-OTHER_PAGES = ("migration", "export", "operator", "crds")
+OTHER_PAGES = ("migration", "export", "operator", "crds", "bridge")
 """Modules whose commands are documented elsewhere, or are for us."""
 ON_SESSIONS = [name for name, (module, _) in COMMANDS.items() if module.rpartition(".")[2] not in OTHER_PAGES]
 
